@@ -1,0 +1,208 @@
+//! The spine: everything that can happen to a run. State is the fold of these; everything anybody sees is a view of them.
+
+use crate::ids::{RunId, TaskIndex};
+use crate::outcome::{Outcome, Stream, Usage};
+use crate::spec::Task;
+use crate::text::OsText;
+use serde::{Deserialize, Serialize};
+
+/// A fact with its place and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place in the run, from 0, without gaps.
+    pub seq: u64,
+    /// When it was recorded, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// Everything that can happen to a run.
+///
+/// Past tense, one variant for each thing a person would tell. The JSON names are the wire format, the journal's format
+/// and the Python names: variants and optional fields are added, never renamed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// A run was accepted.
+    RunCreated {
+        /// Its id.
+        run: RunId,
+        /// The name of the workflow it executes.
+        workflow: String,
+        /// How many tasks may run at once.
+        max_concurrency: u32,
+        /// Whether nothing new starts after a failure.
+        fail_fast: bool,
+        /// Where and by what it runs.
+        origin: Origin,
+    },
+    /// The run got tasks; their indices follow those it had.
+    TasksDeclared {
+        /// The tasks, in order.
+        tasks: Vec<Task>,
+    },
+    /// A worker is asked to carry out a task.
+    AttemptStarted {
+        /// The task.
+        task: TaskIndex,
+        /// 1 for the first try.
+        attempt: u32,
+    },
+    /// An attempt ended.
+    AttemptEnded {
+        /// The task.
+        task: TaskIndex,
+        /// Which try.
+        attempt: u32,
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// What it used.
+        usage: Usage,
+        /// What became of its standard output; `None` when it wrote nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stdout: Option<Stream>,
+        /// What became of its standard error; `None` when it wrote nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stderr: Option<Stream>,
+        /// How many processes it left behind, which were then ended (or let be, where the task may leave some).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_behind: u32,
+        /// The last lines it wrote, as plain text, where it did not succeed.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        last_lines: String,
+    },
+    /// A task will not run.
+    TaskSkipped {
+        /// The task.
+        task: TaskIndex,
+        /// Why.
+        #[serde(flatten)]
+        reason: SkipReason,
+    },
+    /// A task had not started when the run was cancelled, and will not.
+    TaskCancelled {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// Somebody asked the run to end.
+    CancelRequested {
+        /// Why, and from whom.
+        reason: CancelReason,
+    },
+    /// The run and all its processes were stopped, as by Ctrl-Z. Stopped time counts against no limit.
+    RunSuspended,
+    /// The run and all its processes go on.
+    RunContinued,
+    /// Every task has ended.
+    RunEnded {
+        /// How it went.
+        verdict: Verdict,
+        /// What its tasks left behind that could be attributed to none of them, and was ended with the run.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        strays: u32,
+        /// Processes that could not be ended, each as `pid name`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        survivors: Vec<String>,
+    },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// Where and by what a run was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The version of dirigent.
+    pub version: String,
+    /// The host's name.
+    pub host: String,
+    /// The process id of the engine.
+    pub pid: u32,
+    /// The folder that paths are shown relative to.
+    pub root: Option<OsText>,
+    /// Minutes that local time was ahead of UTC at the start.
+    pub utc_offset_min: i32,
+}
+
+/// Why a task was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Whoever declared it said so.
+    Declared {
+        /// In their words.
+        text: String,
+    },
+    /// A task it needs did not complete.
+    NeedNotMet {
+        /// That task.
+        need: TaskIndex,
+    },
+    /// Another task failed, and the run was to stop at the first failure.
+    FailFast {
+        /// That task.
+        failed: TaskIndex,
+    },
+}
+
+/// Why a run was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// Ctrl-C, or SIGINT from elsewhere.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// The terminal is gone: SIGHUP.
+    HungUp,
+    /// A program asked, through the library.
+    Requested,
+    /// The state folder can no longer be written.
+    Storage,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every task completed or was skipped by declaration.
+    Succeeded,
+    /// At least one task did not complete.
+    Failed,
+    /// The run was asked to end before it was through.
+    Cancelled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_reads_as_one_flat_line() {
+        let event = Event {
+            seq: 3,
+            at_ms: 1_700_000_000_000,
+            fact: Fact::AttemptEnded {
+                task: TaskIndex(1),
+                attempt: 1,
+                outcome: Outcome::Failed { exit_code: 2 },
+                usage: Usage::default(),
+                stdout: None,
+                stderr: Some(Stream { bytes: 5, kept_bytes: 5, error: None }),
+                left_behind: 0,
+                last_lines: "boom".to_owned(),
+            },
+        };
+        let line = serde_json::to_string(&event).expect("serialises");
+        assert_eq!(
+            line,
+            r#"{"seq":3,"at_ms":1700000000000,"kind":"attempt_ended","task":1,"attempt":1,"outcome":"failed","exit_code":2,"usage":{"wall_us":0,"user_us":0,"system_us":0,"peak_memory_bytes":0},"stderr":{"bytes":5,"kept_bytes":5},"last_lines":"boom"}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&line).expect("parses"), event);
+    }
+}
