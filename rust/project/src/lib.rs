@@ -1,0 +1,30 @@
+//! What the user wrote: which scripts there are, what the configuration files say, and where.
+//!
+//! This crate reads the user's files and nothing else: it prints nothing, changes nothing, and knows neither the
+//! environment nor the home folder; those come in as values.
+//!
+//! Modules stand bottom-up: each uses only those above it.
+
+pub mod diagnose;
+pub mod fault;
+pub mod document;
+pub mod decode;
+pub mod value;
+pub mod pattern;
+pub mod schema;
+pub mod run;
+pub mod script;
+pub mod settings;
+pub mod shebang;
+pub mod recognise;
+pub mod filter;
+pub mod discover;
+
+pub use diagnose::{Diagnostic, Severity};
+pub use discover::{Found, Notice, Query, Script, discover};
+pub use document::Document;
+pub use fault::ProjectError;
+pub use recognise::Interpreter;
+pub use run::{Explained, Flags, Origin, RunSettings, Setting};
+pub use script::ScriptSettings;
+pub use settings::{Config, Sources};
