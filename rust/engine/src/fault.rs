@@ -1,0 +1,74 @@
+//! What can go wrong with a run as such.
+
+use dirigent_core::fault::{Fault, Kind};
+use dirigent_process::ProcessError;
+use std::io;
+use std::path::PathBuf;
+
+/// An error of a run. How its tasks end is in its state, never here.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Children cannot be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The file system refused.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was being done, as a bare verb: "open", "append to".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that should hold events holds something else.
+    #[error("line {line} of {} is no event: {reason}", path.display())]
+    NoEvent {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A part of the engine panicked.
+    #[error("{part} has ended unexpectedly")]
+    Bug {
+        /// The part.
+        part: &'static str,
+    },
+}
+
+impl Fault for EngineError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Process(error) => error.kind(),
+            Self::Io { .. } | Self::NoEvent { .. } | Self::Thread(_) => Kind::Io,
+            Self::Bug { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Process(error) => error.code(),
+            Self::Io { .. } => "engine.io",
+            Self::NoEvent { .. } => "engine.no_event",
+            Self::Thread(_) => "engine.thread",
+            Self::Bug { .. } => "engine.bug",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Process(error) => error.hint(),
+            Self::Io { .. } => Some("choose another state folder with --state-dir, or make room".to_owned()),
+            Self::Thread(_) => {
+                Some("end other programs, or raise the limit of processes (ulimit -u)".to_owned())
+            }
+            Self::NoEvent { .. } | Self::Bug { .. } => None,
+        }
+    }
+}

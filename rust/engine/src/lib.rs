@@ -1,0 +1,17 @@
+//! The loop: it takes inputs, records facts, and hands attempts to the worker. One thread of control for each run.
+//!
+//! It has never heard of a terminal, a page, or Python: whoever wants to see something reads the journal.
+//!
+//! Modules stand bottom-up: each uses only those above it.
+
+pub mod fault;
+pub mod journal;
+pub mod events_file;
+pub mod plan;
+mod run_loop;
+pub mod run;
+
+pub use fault::EngineError;
+pub use journal::{Feed, Journal, News};
+pub use plan::Plan;
+pub use run::{Config, Run};
