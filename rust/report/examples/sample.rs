@@ -1,0 +1,200 @@
+//! Writes the reports of a made-up run into a folder, to look at: `cargo run -p dirigent-report --example sample --
+//! FOLDER [TASKS]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat.
+
+use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::outcome::{Outcome, Stream, Usage};
+use dirigent_core::spec::{Action, Command, Limits, Task};
+use dirigent_core::text::OsText;
+use dirigent_core::{RunId, State, TaskIndex};
+use dirigent_report::{Format, Logs, RunView, StreamName};
+use std::time::Instant;
+
+const CREATED_AT_MS: i64 = 1_795_196_045_120;
+const LANES: usize = 4;
+
+struct Made {
+    name: &'static str,
+    wall_ms: u64,
+    outcome: Result<Outcome, SkipReason>,
+    last_lines: &'static str,
+}
+
+fn made() -> Vec<Made> {
+    let succeeded = Outcome::Succeeded { exit_code: 0 };
+    let ran = |name, wall_ms, outcome, last_lines| Made { name, wall_ms, outcome: Ok(outcome), last_lines };
+    let skipped = |name, reason| Made { name, wall_ms: 0, outcome: Err(reason), last_lines: "" };
+    vec![
+        ran("extract/fetch_orders.py", 2_340, succeeded.clone(), ""),
+        ran("extract/fetch_customers.py", 1_120, succeeded.clone(), ""),
+        ran("extract/fetch_rates.sh", 410, Outcome::Succeeded { exit_code: 3 }, ""),
+        ran(
+            "transform/clean.py",
+            1_870,
+            Outcome::Failed { exit_code: 1 },
+            "Traceback (most recent call last):\n  File \"transform/clean.py\", line 41, in <module>\n    main()\n  \
+             File \"transform/clean.py\", line 23, in main\n    rate = rates[row[\"currency\"]]\n\
+             KeyError: 'XAU' </script><script>alert(1)</script>",
+        ),
+        ran("transform/join.py", 3_010, succeeded.clone(), ""),
+        ran(
+            "<img src=x onerror=alert(1)>",
+            640,
+            Outcome::Killed { signal: 11, core_dumped: true, out_of_memory: false },
+            "Segmentation fault",
+        ),
+        ran(
+            "checks/wait_for_warehouse.sh",
+            5_000,
+            Outcome::TimedOut { limit_ms: 5_000 },
+            "waiting for warehouse ... 3\nwaiting for warehouse ... 4",
+        ),
+        skipped("load/publish.py", SkipReason::NeedNotMet { need: TaskIndex(3) }),
+        skipped(
+            "load/archive | `old`.py",
+            SkipReason::Declared { text: "moved to the weekly run".to_owned() },
+        ),
+        ran(
+            "checks/missing.sh",
+            0,
+            Outcome::CouldNotStart {
+                doing: "run /usr/bin/zsh".to_owned(),
+                reason: "no such file".to_owned(),
+                errno: Some(2),
+            },
+            "",
+        ),
+        ran(
+            "a name that\nhas two lines and is very long so that it has to be shortened somewhere.py",
+            95,
+            succeeded.clone(),
+            "",
+        ),
+        ran("report/render.py", 4_260, succeeded, ""),
+    ]
+}
+
+fn command(name: &str, needs: Vec<TaskIndex>) -> Task {
+    let argv = ["/usr/bin/python3", name, "--day", "2026-11-20"].map(OsText::from).into();
+    let command = Command { argv, cwd: OsText::from("/srv/etl"), env: Vec::new() };
+    Task {
+        name: name.to_owned(),
+        action: Action::Script { path: OsText::from(format!("/srv/etl/{name}")), command },
+        needs,
+        limits: Limits::default(),
+        allowed_exit_codes: vec![0, 3],
+        skip: None,
+        leave_running: false,
+        lost_attempts_allowed: 0,
+    }
+}
+
+/// The events of a run of so many tasks, each started on the first lane that is free.
+fn events(count: usize) -> Vec<Event> {
+    let kinds = made();
+    let mut facts = vec![(
+        0,
+        Fact::RunCreated {
+            run: RunId::try_from("0199c2f4-7b1e-7000-8000-000000000001".to_owned()).expect("a valid id"),
+            workflow: "nightly".to_owned(),
+            max_concurrency: LANES as u32,
+            fail_fast: false,
+            origin: Origin {
+                version: "0.1.0".to_owned(),
+                host: "workshop".to_owned(),
+                pid: 4711,
+                root: Some(OsText::from("/srv/etl")),
+                utc_offset_min: 60,
+            },
+        },
+    )];
+    // In a large run only the first of a thousand fails.
+    let kind = |i: usize| match i % kinds.len() {
+        bad @ (3 | 5 | 6 | 7 | 9) if count > 100 && i > 12 && i % 997 != bad => 4,
+        kind => kind,
+    };
+    let name = |i: usize| match i / kinds.len() {
+        0 => kinds[kind(i)].name.to_owned(),
+        round => format!("shard-{round:04}/{}", kinds[kind(i)].name),
+    };
+    let tasks =
+        (0..count).map(|i| command(&name(i), if i == 7 { vec![TaskIndex(3)] } else { Vec::new() })).collect();
+    facts.push((0, Fact::TasksDeclared { tasks }));
+    let mut lanes = [30u64; LANES];
+    for i in 0..count {
+        let (task, made) = (TaskIndex(i as u32), &kinds[kind(i)]);
+        let lane = (0..LANES).min_by_key(|lane| lanes[*lane]).unwrap_or(0);
+        match &made.outcome {
+            Err(reason) => {
+                facts.push((lanes[lane] as i64, Fact::TaskSkipped { task, reason: reason.clone() }))
+            }
+            Ok(outcome) => {
+                let wall_ms = made.wall_ms * (80 + (i as u64 * 37) % 50) / 100;
+                facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt: 1 }));
+                lanes[lane] += wall_ms;
+                facts.push((lanes[lane] as i64, ended(task, outcome, wall_ms, made.last_lines)));
+                lanes[lane] += 4;
+            }
+        }
+    }
+    facts.sort_by_key(|(at_ms, _)| *at_ms);
+    let end = lanes.iter().max().copied().unwrap_or(0) as i64 + 20;
+    facts.push((end, Fact::RunEnded { verdict: Verdict::Failed, strays: 0, survivors: Vec::new() }));
+    let event = |(seq, (at_ms, fact))| Event { seq, at_ms: CREATED_AT_MS + at_ms, fact };
+    (0u64..).zip(facts).map(event).collect()
+}
+
+fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
+    let started = !matches!(outcome, Outcome::CouldNotStart { .. });
+    let bytes = if task.0 == 4 { 300 << 20 } else { 800 + u64::from(task.0 % 7) * 311 };
+    let stream = |bytes: u64| Stream { bytes, kept_bytes: bytes.min(64 << 20), error: None };
+    Fact::AttemptEnded {
+        task,
+        attempt: 1,
+        outcome: outcome.clone(),
+        usage: Usage {
+            wall_us: wall_ms * 1_000,
+            user_us: wall_ms * 700,
+            system_us: wall_ms * 45,
+            peak_memory_bytes: if started { (21 << 20) + (wall_ms << 14) } else { 0 },
+        },
+        stdout: started.then(|| stream(bytes)),
+        stderr: (!last_lines.is_empty()).then(|| stream(last_lines.len() as u64)),
+        left_behind: u32::from(task.0 == 6),
+        last_lines: last_lines.to_owned(),
+    }
+}
+
+struct MadeLogs(Vec<Made>);
+
+impl Logs for MadeLogs {
+    fn path(&self, task: TaskIndex, stream: StreamName) -> Option<String> {
+        Some(format!("tasks/{task}/1/{}.log", stream.name()))
+    }
+
+    fn tail(&self, task: TaskIndex, stream: StreamName, max_bytes: usize) -> String {
+        if stream == StreamName::Stderr {
+            return self.0[task.usize() % self.0.len()].last_lines.to_owned();
+        }
+        let line =
+            |i| format!("2026-11-20 18:34:{:02} INFO batch {i} of 60: 1,024 rows & no surprises", i % 60);
+        let text = (0..60).map(line).collect::<Vec<_>>().join("\n");
+        text[text.len().saturating_sub(max_bytes)..].to_owned()
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "an example may say what it did")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let folder = args.next().ok_or("name a folder")?;
+    let count = args.next().map_or(Ok(12), |count| count.parse())?;
+    let state = State::fold(&events(count));
+    let view = RunView { state: &state, logs: &MadeLogs(made()), folder: Some(".dirigent/runs/0199c2f4") };
+    std::fs::create_dir_all(&folder)?;
+    for format in Format::ALL {
+        let begun = Instant::now();
+        let text = view.render(format).ok_or("the run has no events")?;
+        println!("{:>12}: {:>9} bytes in {:?}", format.file_name(), text.len(), begun.elapsed());
+        std::fs::write(format!("{folder}/{}", format.file_name()), text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! A run as one page that asks nothing of anybody: no request, no font, no library. Everything is in the page without
+//! its script; the script only adds sorting, search, filters and the choice of light or dark.
+
+mod escape;
+mod head;
+mod timeline;
+mod tasks;
+
+use crate::logs::Logs;
+use crate::summary::Summary;
+use escape::{Escaped, base64};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+
+/// Writes the page. It is meant to lie in the run's folder: its links to logs are relative.
+pub(crate) fn render(summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> String {
+    let mut out = String::with_capacity((32 << 10) + summary.tasks.len() * 512);
+    write(&mut out, summary, logs, folder).expect("writing to memory cannot fail");
+    out
+}
+
+fn write(out: &mut String, summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> fmt::Result {
+    open(out, summary)?;
+    head::write(out, summary)?;
+    head::trouble(out, summary, folder)?;
+    timeline::write(out, summary)?;
+    tasks::write(out, summary, logs)?;
+    close(out, summary)
+}
+
+/// The policy names style and script by their digests: should text of a task ever come to be markup, it could still
+/// neither run nor fetch anything.
+fn open(out: &mut dyn fmt::Write, summary: &Summary) -> fmt::Result {
+    let digest = |text: &str| base64(&Sha256::digest(text));
+    write!(
+        out,
+        "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-{}'; \
+         script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=color-scheme content=\"light dark\">\n<title>{} {}</title>\n<style>{STYLE}</style>\n\
+         </head>\n<body>\n",
+        digest(STYLE),
+        digest(SCRIPT),
+        Escaped(&summary.workflow),
+        Escaped(&summary.sentence),
+    )
+}
+
+fn close(out: &mut dyn fmt::Write, summary: &Summary) -> fmt::Result {
+    write!(
+        out,
+        "<footer>dirigent {} · run {}</footer>\n\
+         <script>{SCRIPT}</script>\n</body>\n</html>\n",
+        Escaped(&summary.version),
+        Escaped(&summary.run),
+    )
+}

@@ -1,0 +1,23 @@
+//! A run as text and picture: a summary for programs, Markdown, JUnit XML, and one page of HTML.
+//!
+//! This crate touches nothing: no file, no clock, no environment. A [`State`](dirigent_core::State) and the ends of
+//! the logs come in as values, text goes out; the same values always give the same text.
+//!
+//! Modules stand bottom-up: each uses only those above it.
+
+pub mod logs;
+mod quantity;
+pub mod counts;
+mod sentence;
+pub mod summary;
+pub mod script_result;
+pub mod json;
+mod markdown;
+mod junit;
+mod html;
+pub mod format;
+
+pub use format::{Format, RunView};
+pub use logs::{Logs, NoLogs, StreamName};
+pub use script_result::{ScriptResult, ScriptStatus};
+pub use summary::{Summary, TaskSummary};
