@@ -1,0 +1,61 @@
+//! One file for each verb, and what they share: finding scripts, and telling errors.
+
+mod selection;
+mod run;
+mod list;
+mod check;
+mod report;
+mod config;
+mod hash;
+mod init;
+
+use crate::args::{Cli, Verb};
+use crate::fault::{CliError, exit, exit_code, told};
+use crate::terminal;
+use clap::{CommandFactory, Parser};
+use dirigent_core::fault::Fault;
+use std::ffi::OsString;
+
+/// Runs one command line.
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data; everything else is talk.
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    match obey(cli.verb) {
+        Ok(code) => code,
+        Err(error) => {
+            terminal::say(&format!("{}\n", told(&error)));
+            exit_code(error.kind())
+        }
+    }
+}
+
+fn obey(verb: Verb) -> Result<i32, CliError> {
+    match verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::List(args) => list::list(&args),
+        Verb::Check(args) => check::check(&args),
+        Verb::Report(args) => report::report(&args),
+        Verb::Config(args) => config::config(&args),
+        Verb::Hash(args) => hash::hash(&args),
+        Verb::Init(args) => init::init(&args),
+        Verb::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "dirigent", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script));
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// Any value as indented JSON with a line end.
+fn json(value: &impl serde::Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("what is printed has text keys");
+    text.push('\n');
+    text
+}

@@ -1,0 +1,83 @@
+//! A run as it goes, on standard error: a picture that changes on a terminal, one plain line an event elsewhere.
+//!
+//! Each is a view of the same events, and neither can hold the run up: they read the journal at their own pace.
+
+mod plain;
+mod live;
+pub(crate) mod summary;
+
+use crate::terminal;
+use dirigent_core::event::Event;
+use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_engine::{Feed, News};
+use std::time::{Duration, Instant};
+
+/// How often the live picture changes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows a run until it ends.
+pub(crate) fn follow(mut feed: Feed) {
+    if terminal::stderr_is_live() {
+        let mut live = live::Live::new();
+        loop {
+            match feed.next(Some(Instant::now() + live.patience())) {
+                News::Events(events) => live.take(&events),
+                News::Quiet => live.draw(),
+                News::End => return live.clear(),
+            }
+        }
+    }
+    let mut plain = plain::Plain::default();
+    while let News::Events(events) = feed.next(None) {
+        terminal::say(&plain.lines(&events));
+    }
+}
+
+/// Folds events, and says of each what it was about.
+fn fold<'a>(
+    state: &mut State,
+    events: impl IntoIterator<Item = &'a Event>,
+    mut seen: impl FnMut(&State, &Event),
+) {
+    for event in events {
+        state.apply(event);
+        seen(state, event);
+    }
+}
+
+/// The sign of a status: states differ by shape as well as by colour.
+fn sign(status: TaskStatus) -> (&'static str, terminal::Paint) {
+    use terminal::Paint;
+    match status {
+        TaskStatus::Pending => ("·", Paint::Dim),
+        TaskStatus::Running => ("▸", Paint::Blue),
+        TaskStatus::Retrying => ("↻", Paint::Yellow),
+        TaskStatus::Completed => ("✓", Paint::Green),
+        TaskStatus::Failed => ("✗", Paint::Red),
+        TaskStatus::TimedOut => ("⧖", Paint::Red),
+        TaskStatus::Cancelled => ("⊘", Paint::Yellow),
+        TaskStatus::Skipped => ("→", Paint::Dim),
+    }
+}
+
+/// A status for a person.
+fn word(status: TaskStatus) -> &'static str {
+    match status {
+        TaskStatus::TimedOut => "timed out",
+        other => other.name(),
+    }
+}
+
+/// How long the last attempt of a task took, in milliseconds.
+fn took_ms(task: &TaskState) -> u64 {
+    task.ended.as_ref().map_or(0, |ended| ended.usage.wall_us.div_ceil(1000))
+}
+
+/// A time for a display: exact where it is short.
+fn shown_ms(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
+        10_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),
+        _ => dirigent_core::outcome::shown_duration(ms),
+    }
+}

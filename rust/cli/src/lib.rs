@@ -1,0 +1,30 @@
+//! Words in, words out: the command line as a function, so that the program and `python -m dirigent` are the same thing.
+//!
+//! Beside the bridge to Python this is the only crate that reads the environment and the home folder, and the only one
+//! that prints.
+//!
+//! Modules stand bottom-up: each uses only those above it.
+
+pub mod fault;
+pub mod surroundings;
+pub mod python;
+pub mod plan;
+pub mod record;
+pub mod conduct;
+mod signals;
+mod terminal;
+mod display;
+mod args;
+mod command;
+
+use std::ffi::OsString;
+
+/// The version every part of the project carries.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs one command line and gives the exit code.
+///
+/// `args` starts with the program's own name, as the system hands it over.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    command::main(args.into_iter().collect())
+}
