@@ -1,0 +1,91 @@
+"""dirigent: scripts, commands and functions as one graph of tasks on your own machine.
+
+Names are loaded when they are first used, so that the import itself costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from dirigent._native import version as _version
+
+if TYPE_CHECKING:
+    from dirigent._documentation import generate_script_documentation as generate_script_documentation
+    from dirigent._errors import BusyError as BusyError
+    from dirigent._errors import ConfigError as ConfigError
+    from dirigent._errors import DirigentError as DirigentError
+    from dirigent._errors import InternalError as InternalError
+    from dirigent._errors import NotFoundError as NotFoundError
+    from dirigent._errors import StorageError as StorageError
+    from dirigent._errors import UsageError as UsageError
+    from dirigent._function import run_function as run_function
+    from dirigent._scripts import SKIP_DIRS as SKIP_DIRS
+    from dirigent._scripts import SKIP_PATTERNS as SKIP_PATTERNS
+    from dirigent._scripts import discover_scripts as discover_scripts
+    from dirigent._scripts import generate_report as generate_report
+    from dirigent._scripts import get_script_config as get_script_config
+    from dirigent._scripts import load_config as load_config
+    from dirigent._scripts import run_orchestrator as run_orchestrator
+    from dirigent._scripts import run_script as run_script
+    from dirigent._scripts import save_log as save_log
+
+__version__: str = _version()
+
+_HOMES = {
+    "_documentation": ("generate_script_documentation",),
+    "_errors": (
+        "BusyError",
+        "ConfigError",
+        "DirigentError",
+        "InternalError",
+        "NotFoundError",
+        "StorageError",
+        "UsageError",
+    ),
+    "_function": ("run_function",),
+    "_scripts": (
+        "SKIP_DIRS",
+        "SKIP_PATTERNS",
+        "discover_scripts",
+        "generate_report",
+        "get_script_config",
+        "load_config",
+        "run_orchestrator",
+        "run_script",
+        "save_log",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "SKIP_DIRS",
+    "SKIP_PATTERNS",
+    "BusyError",
+    "ConfigError",
+    "DirigentError",
+    "InternalError",
+    "NotFoundError",
+    "StorageError",
+    "UsageError",
+    "__version__",
+    "discover_scripts",
+    "generate_report",
+    "generate_script_documentation",
+    "get_script_config",
+    "load_config",
+    "run_function",
+    "run_orchestrator",
+    "run_script",
+    "save_log",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dirigent' has no attribute {name!r}")
+    value = getattr(__import__(f"dirigent.{home}", fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,41 @@
+//! Python in front of all of it: the module `dirigent._native`. It knows the interpreter and no rules of its own.
+//!
+//! What crosses is plain data, in the shapes that files and `--json` have. Engine threads never enter the interpreter.
+
+mod fault;
+mod plain;
+mod scripts;
+mod run;
+mod results;
+
+use pyo3::prelude::*;
+use std::ffi::OsString;
+
+/// The version of the native part, which is the package's version.
+#[pyfunction]
+fn version() -> &'static str {
+    dirigent_cli::VERSION
+}
+
+/// Run one command line (its first word is the program's name) and return the exit code.
+#[pyfunction]
+fn main(py: Python<'_>, args: Vec<OsString>) -> i32 {
+    py.detach(|| dirigent_cli::main(args))
+}
+
+/// The Rust core of dirigent.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(version, module)?)?;
+    module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(scripts::discover, module)?)?;
+    module.add_function(wrap_pyfunction!(scripts::skip_dirs, module)?)?;
+    module.add_function(wrap_pyfunction!(scripts::skip_patterns, module)?)?;
+    module.add_function(wrap_pyfunction!(scripts::load_config, module)?)?;
+    module.add_function(wrap_pyfunction!(scripts::script_config, module)?)?;
+    module.add_function(wrap_pyfunction!(run::run_script, module)?)?;
+    module.add_function(wrap_pyfunction!(run::run_command, module)?)?;
+    module.add_function(wrap_pyfunction!(results::write_report, module)?)?;
+    module.add_function(wrap_pyfunction!(results::write_whole, module)?)?;
+    Ok(())
+}
