@@ -1,0 +1,55 @@
+"""What every test may ask for: the installed program, a clean environment, tools that may be missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Programs that go by another name on some systems.
+OTHER_NAMES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "fd": ("fd", "fdfind"),
+}
+
+
+def find_tool(tool: str) -> str | None:
+    """The path of a program, by any of its names; for ``root``, something if we are root."""
+    if tool == "root":
+        return "root" if os.geteuid() == 0 else None
+    return next(filter(None, map(shutil.which, OTHER_NAMES.get(tool, (tool,)))), None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked ``needs(...)`` where something it needs is missing."""
+    for marker in item.iter_markers("needs"):
+        for tool in marker.args:
+            if find_tool(tool) is None:
+                pytest.skip("we are not root" if tool == "root" else f"{tool} is not installed")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The program ``dirigent`` as installed beside this interpreter."""
+    path = Path(sys.executable).parent / "dirigent"
+    assert path.exists(), f"{path} is missing: install the package first (make install)"
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tester's own settings and home folder out of every test."""
+    for name in [name for name in os.environ if name.startswith("DIRIGENT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-user-settings"))
