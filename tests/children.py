@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 T = TypeVar("T")
 
 #: How long anything may take that has to happen: the machine may be loaded.
-DEADLINE_S = 40.0
+DEADLINE_S = 90.0
 
 
 class Process(NamedTuple):

@@ -133,13 +133,15 @@ def test_each_kind_of_end_has_its_exit_code(dirigent: Dirigent, scripts: Path, t
     check(2, "run", scripts, "--jobs", "many", says="--jobs")
     check(2, "run", scripts, "--jobs", "0", says="--jobs")
     check(2, "run", scripts, "--timeout", "-3")
+    check(2, "run", scripts, "--timeout", "0s", says="a limit is more than 0")
+    check(1, "run", scripts, "--grace", "0s")
     check(2, "run", scripts, "--report", "pdf", says="html, md, junit, json")
     check(2, "no-such-verb")
     check(3, "run", tmp_path / "nowhere")
     check(3, "run", tmp_path / "empty")
     check(3, "list", scripts, "--filter", "*.rb")
     check(3, "report", "no-such-run")
-    check(74, "run", good, "--state-dir", tmp_path / "a file", says="a file")
+    check(74, "run", good, "--state-dir", tmp_path / "a file", says="hint: a part of this path is a file")
     check(74, "run", good, "--state-dir", "/proc/nowhere", says="error: cannot")
     check(74, "hash", tmp_path / "missing", says="No such file")
 
@@ -250,7 +252,7 @@ def test_arguments_and_surroundings_reach_the_script(dirigent: Dirigent, scripts
 
 def test_a_killed_script_has_shown_what_it_printed(dirigent: Dirigent, scripts: Path) -> None:
     (scripts / "hangs.py").write_text("import time\nprint('so far')\ntime.sleep(600)\n")
-    done = dirigent("run", scripts, "--timeout", "2s", "--grace", "100ms")
+    done = dirigent("run", scripts, "--timeout", "5s", "--grace", "100ms")
     assert done.returncode == 1
     assert (only_run(scripts / ".dirigent") / "tasks/0/1/stdout.log").read_text() == "so far\n"
     assert "| so far" in done.stderr
@@ -419,6 +421,22 @@ def test_checking_tells_of_what_a_run_would_stumble_over(dirigent: Dirigent, scr
     (scripts / "dirigent.toml").write_text("[run]\njobs = 1\njobs = 2\n")
     done = dirigent("check", scripts)
     assert done.returncode == 2 and ":3:1" in done.stderr
+
+
+def test_settings_that_mean_no_script_are_told_where_all_scripts_are_looked_at(
+    dirigent: Dirigent, scripts: Path
+) -> None:
+    for name in ("load.sh", "clean.sh"):
+        write_script(scripts / name, "exit 0")
+    (scripts / "dirigent.toml").write_text('[scripts]\n"laod.sh" = {}\n"claen.sh" = {}\n"clean.sh" = {}\n')
+    done = dirigent("run", scripts)
+    assert done.returncode == 0
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert ["`laod.sh`" in warnings[0], "`claen.sh`" in warnings[1], len(warnings)] == [True, True, 2]
+    assert done.stderr.splitlines().count("hint: did you mean `load.sh`?") == 1
+    # Of a part nothing follows.
+    for part in ([scripts / "load.sh"], [scripts, "--filter", "load*"], [scripts, "--ext", "sh"]):
+        assert "warning" not in dirigent("run", *part).stderr
 
 
 # The small verbs

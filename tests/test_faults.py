@@ -222,7 +222,7 @@ def test_a_script_that_the_kernel_killed_for_memory_is_told_as_such(
     state = tmp_path / "state"
     command: list[str | Path] = ["sh", "-c", f'{by_engine} "$@"', "sh", program, "run", tmp_path / "scripts"]
     done = subprocess.run(
-        [*command, "--state-dir", state, "--jobs", "1"], capture_output=True, text=True, timeout=60
+        [*command, "--state-dir", state, "--jobs", "1"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1, done.stderr
     eats, neighbour = summary(only_run(state))["tasks"]
@@ -243,8 +243,8 @@ def test_a_fork_bomb_hurts_itself_alone(program: Path, tmp_path: Path, cgroup: P
     write_script(tmp_path / "scripts" / "neighbour.sh", "exit 0")
     state = tmp_path / "state"
     command: list[str | Path] = [program, "run", tmp_path / "scripts", "--state-dir", state]
-    command += ["--timeout", "2s", "--grace", "300ms", "--output-limit-mb", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command += ["--timeout", "10s", "--grace", "300ms", "--output-limit-mb", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1, done.stderr[-2000:]
     assert not (cgroup / "cgroup.procs").read_text(), "some of it is left"
     exploded, neighbour = summary(only_run(state))["tasks"]
@@ -268,7 +268,7 @@ def test_a_flood_of_output_costs_the_cap_on_disk_and_little_memory(program: Path
                 peaks[pid] = max(peaks.get(pid, 0), peak_kib(pid))
             return engine.poll() is not None
 
-        wait_for("the end of the flood", ended, 60)
+        wait_for("the end of the flood", ended, 120)
     assert engine.returncode == 0
     assert peaks[engine.pid] > 0
     assert sum(peaks.values()) < 64 << 10, f"{peaks} KiB"
@@ -286,3 +286,29 @@ def peak_kib(pid: int) -> int:
     except OSError:
         return 0
     return next((int(row.split()[1]) for row in rows if row.startswith("VmHWM")), 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True
+    ).returncode:
+        pytest.skip("may not mount")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_full_disk_ends_no_script_and_is_told(program: Path, tmp_path: Path, small_disk: Path) -> None:
+    write_script(tmp_path / "scripts" / "a.sh", f"head -c 8000000 /dev/zero; touch {tmp_path / 'went-on'}")
+    command: list[str | Path] = [program, "run", tmp_path / "scripts", "--state-dir", small_disk]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 74, done
+    assert "No space left on device" in done.stderr and "hint: make room on this disk" in done.stderr
+    assert (tmp_path / "went-on").exists()
+    [end] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_ended"]
+    assert end["stdout"]["bytes"] == 8_000_000
+    assert "No space left" in end["stdout"]["error"]

@@ -141,6 +141,12 @@ impl Fault for CliError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("check who owns it, or choose another state folder with --state-dir".to_owned())
             }
+            Self::Io { source, doing: "make", .. } if source.kind() == io::ErrorKind::NotADirectory => {
+                Some("a part of this path is a file; choose another state folder with --state-dir".to_owned())
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("make room on this disk, or choose another state folder with --state-dir".to_owned())
+            }
             Self::Io { .. } => None,
         }
     }

@@ -134,12 +134,12 @@ fn output_is_exact_on_disk_and_usage_is_known() {
 fn a_child_that_ignores_the_request_to_end_is_killed_after_its_grace() {
     let bench = Bench::new()
         .sh(r#"trap "" TERM; echo up; sleep 600"#)
-        .limits(|limits| limits.timeout_ms = Some(1000));
+        .limits(|limits| limits.timeout_ms = Some(3000));
     let began = Instant::now();
     let state = bench.run();
-    assert_eq!(outcome(&state, 0), &Outcome::TimedOut { limit_ms: 1000 });
+    assert_eq!(outcome(&state, 0), &Outcome::TimedOut { limit_ms: 3000 });
     assert_eq!(state.tasks()[0].status, TaskStatus::TimedOut);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert_eq!(state.tasks()[0].ended.as_ref().expect("an end").last_lines, "up");
 }
 
@@ -148,7 +148,7 @@ fn a_grandchild_that_keeps_the_pipe_holds_nothing_up_and_is_ended() {
     let bench = Bench::new().sh("sleep 600 & echo $! > pid; exit 0");
     let began = Instant::now();
     let state = bench.run();
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert_eq!(outcome(&state, 0), &Outcome::Succeeded { exit_code: 0 });
     assert_eq!(state.tasks()[0].ended.as_ref().expect("an end").left_behind, 1);
     assert!(!lives(&read(&bench.path("pid"))));
@@ -256,7 +256,7 @@ fn a_cancelled_run_gives_its_children_their_grace_and_starts_nothing_more() {
 fn stopped_time_counts_against_no_limit() {
     let bench = Bench::new()
         .sh("for i in 1 2 3 4 5; do echo $i; sleep 0.1; done")
-        .limits(|limits| limits.timeout_ms = Some(2000));
+        .limits(|limits| limits.timeout_ms = Some(8000));
     let run = bench.start();
     let mut feed = run.feed(0);
     await_fact(&mut feed, |fact| matches!(fact, Fact::AttemptStarted { .. }));
@@ -265,12 +265,12 @@ fn stopped_time_counts_against_no_limit() {
     let log = bench.path("run/tasks/0/1/stdout.log");
     let before = fs::read_to_string(&log).unwrap_or_default();
     // The wait is the fault itself: longer than the limit, in which nothing may go on.
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(8100));
     assert_eq!(fs::read_to_string(&log).unwrap_or_default(), before, "it went on while stopped");
     run.control().go_on();
     let state = run.wait().expect("a state");
     assert_eq!(outcome(&state, 0), &Outcome::Succeeded { exit_code: 0 });
-    assert!(state.tasks()[0].ended.as_ref().expect("an end").usage.wall_us < 2_000_000);
+    assert!(state.tasks()[0].ended.as_ref().expect("an end").usage.wall_us < 8_000_000);
 }
 
 #[test]

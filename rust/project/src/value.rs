@@ -179,10 +179,7 @@ impl<'de> Deserialize<'de> for ExitCode {
 
 impl<'de> Deserialize<'de> for Pause {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar(deserializer, "a duration such as `5s`", |raw| match raw {
-            Raw::Int(0) => Ok(Self(Duration::ZERO)),
-            _ => duration(raw).map(Self),
-        })
+        scalar(deserializer, "a duration such as `5s`", |raw| duration(raw).map(Self))
     }
 }
 
@@ -190,7 +187,10 @@ impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         scalar(deserializer, "a duration such as `90s`, or `none`", |raw| match raw {
             Raw::Str("none") => Ok(Self(None)),
-            _ => duration(raw).map(|duration| Self(Some(duration))),
+            _ => match duration(raw)? {
+                Duration::ZERO => Err(Refusal::Because("a limit is more than 0".into())),
+                duration => Ok(Self(Some(duration))),
+            },
         })
     }
 }
@@ -306,10 +306,11 @@ fn duration(raw: Raw<'_>) -> Result<Duration, Refusal> {
 }
 
 fn from_seconds(seconds: f64) -> Result<Duration, String> {
-    if !seconds.is_finite() || seconds <= 0.0 {
-        return Err("a duration is more than 0".into());
+    if !seconds.is_finite() || seconds < 0.0 {
+        return Err("a duration is not negative".into());
     }
     match Duration::try_from_secs_f64(seconds) {
+        Ok(Duration::ZERO) if seconds == 0.0 => Ok(Duration::ZERO),
         Ok(duration) if duration < Duration::from_millis(1) => {
             Err("a duration is at least a millisecond".into())
         }
@@ -324,7 +325,7 @@ const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), (
 /// Reads `90s`, `1.5 s`, `500ms`, `5m`, `1h30m`: numbers with units, the larger unit first.
 ///
 /// # Errors
-/// The text is no such thing, or not within a millisecond and a hundred years.
+/// The text is no such thing, or neither 0 nor within a millisecond and a hundred years.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("{text:?} is no duration; write a number of seconds, or `90s`, `500ms`, `5m`, `1h30m`");
@@ -397,6 +398,7 @@ mod tests {
         check("1h 30m 2s 5ms", Some(5_402_005));
         check("1d", Some(86_400_000));
         check("0.25h", Some(900_000));
+        check("0s", Some(0));
     }
 
     #[test]
@@ -410,7 +412,7 @@ mod tests {
             "-5s",
             "1m1h",
             "5s5s",
-            "0s",
+            "0.0001s",
             "1.2.3s",
             "inf s",
             "NaN",

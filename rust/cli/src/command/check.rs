@@ -54,6 +54,7 @@ fn look(args: &ListArgs) -> Result<Looked, CliError> {
     let mut warnings = selected.notices();
     for warning in &unmatched {
         warnings.push_str(&warning.render(terminal::colours_on_stderr()));
+        warnings.push('\n');
     }
     let findings: Vec<Finding> = unmatched
         .iter()

@@ -35,7 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         return Err(selected.nothing());
     }
     for warning in selected.unmatched() {
-        terminal::say(&warning.render(terminal::colours_on_stderr()));
+        terminal::say(&(warning.render(terminal::colours_on_stderr()) + "\n"));
     }
     let workflow = selected.workflow(&args.args)?;
     if args.dry_run {

@@ -17,6 +17,8 @@ pub(super) struct Selected {
     pub(super) config: Config,
     pub(super) found: Found,
     pub(super) python: Python,
+    /// Whether the scripts are all that the project has.
+    is_whole: bool,
 }
 
 /// Reads the configuration and finds the scripts.
@@ -28,6 +30,10 @@ pub(super) fn select(selection: &Selection, flags: Flags) -> Result<Selected, Cl
     };
     let start = targets.first().map_or(surroundings.cwd.as_path(), |target| nearest_folder(target));
     let config = configuration(&surroundings, start, selection.config.as_deref(), flags)?;
+    let is_whole = selection.subdir.is_empty()
+        && selection.ext.is_empty()
+        && config.run.pattern.value.is_empty()
+        && config.root().is_some_and(|root| targets.iter().any(|target| root.starts_with(target)));
     let found = discover(&Query {
         targets,
         subdirs: selection.subdir.clone(),
@@ -42,7 +48,7 @@ pub(super) fn select(selection: &Selection, flags: Flags) -> Result<Selected, Cl
     })?;
     let root = config.root().unwrap_or(&found.root);
     let python = python::find(&config, &surroundings, root);
-    Ok(Selected { surroundings, config, found, python })
+    Ok(Selected { surroundings, config, found, python, is_whole })
 }
 
 /// The configuration that counts for a folder.
@@ -84,8 +90,11 @@ impl Selected {
         plan::workflow(&root.unwrap_or_else(|| "scripts".to_owned()), &self.found.scripts, &self.common(args))
     }
 
-    /// Settings that mean no script.
+    /// Settings that mean no script. Of a part of a project nothing follows: the others may be meant.
     pub(super) fn unmatched(&self) -> Vec<Diagnostic> {
+        if !self.is_whole {
+            return Vec::new();
+        }
         self.config.unmatched(self.found.scripts.iter().map(|script| script.path.as_path()), &self.found.root)
     }
 
