@@ -22,18 +22,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-#: The C floor: as many programs as wanted, at most so many at once, nothing captured.
+#: The C floor: the programs that are named, at most so many at once, nothing captured; below zero, each in a session of its own.
 FLOOR = r"""
+#define _GNU_SOURCE
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 extern char **environ;
 int main(int count, char **words) {
-    int left = atoi(words[1]), most = atoi(words[2]), running = 0, status;
-    for (; left > 0; left--) {
+    posix_spawnattr_t own;
+    posix_spawnattr_init(&own);
+    if (atoi(words[1]) < 0) posix_spawnattr_setflags(&own, POSIX_SPAWN_SETSID);
+    int most = abs(atoi(words[1])), running = 0, status;
+    for (int i = 2; i < count; i++) {
         pid_t pid;
+        char *command[] = {words[i], "1", 0};  // one argument, as everybody here gives it
         if (running == most) { wait(&status); running--; }
-        if (posix_spawn(&pid, words[3], 0, 0, words + 3, environ)) return 1;
+        if (posix_spawn(&pid, words[i], 0, &own, command, environ)) return 1;
         running++;
     }
     while (running--) wait(&status);
@@ -139,7 +144,8 @@ def spawn(bench: Bench) -> None:
         source, floor = bench.scratch / "floor.c", bench.scratch / "floor"
         source.write_text(FLOOR)
         subprocess.run(["cc", "-O2", source, "-o", floor], check=True)
-        peers["C posix_spawn"] = [str(floor), "1000", "2", "/bin/true"]
+        peers["C posix_spawn"] = [str(floor), "2", *["/bin/true"] * 1000]
+        peers["C, a session each"] = [str(floor), "-2", *["/bin/true"] * 1000]
     ours = bench.dirigent("run", folder, "--jobs", 2)
     bench.compare("spawn, all reports", ours, peers, xargs=1.0, C_posix_spawn=1.5)
     bench.compare("spawn, no report", [*ours, "--report", "none"], peers, xargs=1.0, C_posix_spawn=1.5)

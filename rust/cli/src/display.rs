@@ -15,9 +15,13 @@ use std::time::{Duration, Instant};
 /// How often the live picture changes.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long lines may wait for others, so that a thousand short tasks do not wake the display two thousand times.
+const PACE: Duration = Duration::from_millis(20);
+
 /// Shows a run until it ends.
-pub(crate) fn follow(mut feed: Feed) {
+pub(crate) fn follow(feed: Feed) {
     if terminal::stderr_is_live() {
+        let mut feed = feed.paced(PACE);
         let mut live = live::Live::new();
         loop {
             match feed.next(Some(Instant::now() + live.patience())) {
@@ -28,6 +32,7 @@ pub(crate) fn follow(mut feed: Feed) {
         }
     }
     let mut plain = plain::Plain::default();
+    let mut feed = feed.paced(PACE);
     while let News::Events(events) = feed.next(None) {
         terminal::say(&plain.lines(&events));
     }

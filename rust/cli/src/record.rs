@@ -79,20 +79,24 @@ pub fn last_run(state_dir: &Path) -> Result<PathBuf, CliError> {
 ///
 /// The file system refuses; then the file is as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let mut part = path.as_os_str().to_owned();
-    // Threads of one process write too, and to the same file.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    part.push(format!(".{}-{}.part", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    let part = PathBuf::from(part);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(bytes)?;
-        fs::rename(&part, path)
-    };
-    write().map_err(|error| {
+    let part = part_of(path);
+    write_new(&part, bytes).and_then(|()| fs::rename(&part, path)).map_err(|error| {
         let _ = fs::remove_file(&part);
         CliError::io("write", path)(error)
     })
+}
+
+/// Where something is written before it takes its place: a name of our own beside it.
+fn part_of(path: &Path) -> PathBuf {
+    // Threads of one process write too, and to the same file.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}-{}.part", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    PathBuf::from(part)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// The logs in the folder of a run.
@@ -163,19 +167,29 @@ pub fn write_reports(folder: &Path, state: &State, formats: &[Format]) -> Result
     Ok(written)
 }
 
+/// One file a script, in a folder that takes its place whole: a rename for each of thousands costs more than the rest.
 fn write_results(folder: &Path, view: &RunView<'_>) -> Result<(), CliError> {
     let results = folder.join("results");
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&results)
-        .map_err(CliError::io("make", &results))?;
-    for task in view.summary().iter().flat_map(|summary| &summary.tasks) {
-        let result = ScriptResult::new(task, view.logs, RESULT_OUTPUT_BYTES);
-        let path = results.join(format!("{}.json", task.index));
-        write_whole(&path, dirigent_report::json::script(&result).as_bytes())?;
-    }
-    Ok(())
+    let part = part_of(&results);
+    let write = || {
+        fs::DirBuilder::new().mode(0o700).create(&part).map_err(CliError::io("make", &part))?;
+        for task in view.summary().iter().flat_map(|summary| &summary.tasks) {
+            let result = ScriptResult::new(task, view.logs, RESULT_OUTPUT_BYTES);
+            let path = part.join(format!("{}.json", task.index));
+            write_new(&path, dirigent_report::json::script(&result).as_bytes())
+                .map_err(CliError::io("write", &path))?;
+        }
+        replace_folder(&part, &results).map_err(CliError::io("write", &results))
+    };
+    write().inspect_err(|_| drop(fs::remove_dir_all(&part)))
+}
+
+/// Puts a folder into the place of one that may be there.
+fn replace_folder(new: &Path, place: &Path) -> std::io::Result<()> {
+    let old = part_of(place);
+    let had_one = fs::rename(place, &old).is_ok();
+    fs::rename(new, place)?;
+    if had_one { fs::remove_dir_all(old) } else { Ok(()) }
 }
 
 /// The folder of a run as somebody names it: nothing or `last` for the newest, a folder, or an id in the state folder.

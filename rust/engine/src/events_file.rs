@@ -8,9 +8,13 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// The file's name in the folder of a run.
 pub const NAME: &str = "events.jsonl";
+
+/// How much later than it happened an event may reach the file.
+const PACE: Duration = Duration::from_millis(10);
 
 /// A view that writes down what it reads, on a thread of its own.
 #[derive(Debug)]
@@ -24,7 +28,8 @@ impl EventsFile {
     /// # Errors
     ///
     /// The file exists or cannot be made.
-    pub fn start(folder: &Path, mut feed: Feed) -> Result<Self, EngineError> {
+    pub fn start(folder: &Path, feed: Feed) -> Result<Self, EngineError> {
+        let mut feed = feed.paced(PACE);
         let path = folder.join(NAME);
         let mut file = OpenOptions::new()
             .append(true)

@@ -4,19 +4,22 @@
 
 use dirigent_core::event::{Event, Fact};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The events of one run.
 #[derive(Debug, Default)]
 pub struct Journal {
     inner: Mutex<Inner>,
     changed: Condvar,
+    closed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     events: Vec<Arc<Event>>,
-    closed: bool,
+    is_closed: bool,
+    /// Readers that want to hear of the next event. Where there is none, appending wakes nobody.
+    waiting: u32,
 }
 
 /// What a reader is told.
@@ -38,15 +41,25 @@ impl Journal {
         let new: Vec<Arc<Event>> =
             (first..).zip(facts).map(|(seq, fact)| Arc::new(Event { seq, at_ms, fact })).collect();
         inner.events.extend(new.iter().cloned());
+        let is_awaited = inner.waiting > 0;
         drop(inner);
-        self.changed.notify_all();
+        if is_awaited {
+            self.changed.notify_all();
+        }
         new
     }
 
     /// Says that nothing more will come.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.lock().is_closed = true;
         self.changed.notify_all();
+        self.closed.notify_all();
+    }
+
+    /// Waits until nothing more will come.
+    pub fn wait_until_closed(&self) {
+        let inner = self.lock();
+        drop(self.closed.wait_while(inner, |inner| !inner.is_closed).unwrap_or_else(PoisonError::into_inner));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -59,37 +72,67 @@ impl Journal {
 pub struct Feed {
     journal: Arc<Journal>,
     place: u64,
+    pace: Duration,
+    rested: Option<Instant>,
 }
 
 impl Feed {
     /// A reader that starts at this place.
     pub fn new(journal: Arc<Journal>, place: u64) -> Self {
-        Self { journal, place }
+        Self { journal, place, pace: Duration::ZERO, rested: None }
+    }
+
+    /// Rests this long after events were given, so that many small events cost few wakings. The end is told at once.
+    #[must_use]
+    pub fn paced(mut self, pace: Duration) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// The next events: those there are at once, else those that come until the deadline. `None` waits for ever.
     pub fn next(&mut self, deadline: Option<Instant>) -> News {
-        let mut inner = self.journal.lock();
+        let journal = Arc::clone(&self.journal);
+        let mut inner = self.rest(&journal);
         loop {
             let from = usize::try_from(self.place).unwrap_or(usize::MAX);
             if let Some(new) = inner.events.get(from..).filter(|new| !new.is_empty()) {
                 self.place += new.len() as u64;
+                self.rested = Instant::now().checked_add(self.pace);
                 return News::Events(new.to_vec());
             }
-            if inner.closed {
+            if inner.is_closed {
                 return News::End;
             }
-            let Some(deadline) = deadline else {
-                inner = self.journal.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
                 return News::Quiet;
             }
-            let waited = self.journal.changed.wait_timeout(inner, left);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            inner.waiting += 1;
+            inner = wait(&journal.changed, inner, left);
+            inner.waiting -= 1;
         }
+    }
+
+    fn rest<'a>(&self, journal: &'a Journal) -> MutexGuard<'a, Inner> {
+        let mut inner = journal.lock();
+        while let Some(left) = self.rested.map(|until| until.saturating_duration_since(Instant::now())) {
+            if inner.is_closed || left.is_zero() {
+                break;
+            }
+            inner = wait(&journal.closed, inner, Some(left));
+        }
+        inner
+    }
+}
+
+fn wait<'a>(
+    what: &Condvar,
+    inner: MutexGuard<'a, Inner>,
+    at_most: Option<Duration>,
+) -> MutexGuard<'a, Inner> {
+    match at_most {
+        Some(left) => what.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0,
+        None => what.wait(inner).unwrap_or_else(PoisonError::into_inner),
     }
 }
 
@@ -107,5 +150,23 @@ mod tests {
         assert!(matches!(feed.next(Some(Instant::now())), News::Quiet));
         journal.close();
         assert!(matches!(feed.next(None), News::End));
+    }
+
+    #[test]
+    fn a_paced_reader_rests_between_events_but_hears_of_the_end_at_once() {
+        let journal = Arc::new(Journal::default());
+        let mut feed = Feed::new(Arc::clone(&journal), 0).paced(Duration::from_secs(3600));
+        journal.append(vec![Fact::RunSuspended], 5);
+        assert!(matches!(feed.next(None), News::Events(events) if events.len() == 1));
+        let closer = std::thread::spawn({
+            let journal = Arc::clone(&journal);
+            move || {
+                journal.append(vec![Fact::RunContinued, Fact::RunSuspended], 6);
+                journal.close();
+            }
+        });
+        assert!(matches!(feed.next(None), News::Events(events) if events.len() == 2));
+        assert!(matches!(feed.next(None), News::End));
+        closer.join().expect("closed");
     }
 }

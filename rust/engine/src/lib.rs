@@ -1,4 +1,4 @@
-//! The loop: it takes inputs, records facts, and hands attempts to the worker. One thread of control for each run.
+//! The loop: it takes inputs, records facts, and hands attempts to the worker. One thread of control at a time.
 //!
 //! It has never heard of a terminal, a page, or Python: whoever wants to see something reads the journal.
 //!
@@ -8,7 +8,7 @@ pub mod fault;
 pub mod journal;
 pub mod events_file;
 pub mod plan;
-mod run_loop;
+mod conductor;
 pub mod run;
 
 pub use fault::EngineError;

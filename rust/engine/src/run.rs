@@ -1,19 +1,18 @@
 //! A run and the handle to it.
 
+use crate::conductor::{RUN_VARIABLE, Shared};
 use crate::fault::EngineError;
 use crate::journal::{Feed, Journal};
 use crate::plan::Plan;
-use crate::run_loop::{Message, RUN_VARIABLE, RunLoop};
-use crossbeam_channel::{Sender, unbounded};
+use dirigent_core::decide::Input;
 use dirigent_core::event::CancelReason;
 use dirigent_core::ids::RunId;
 use dirigent_core::state::State;
-use dirigent_process::{ProcessError, Worker};
+use dirigent_process::Worker;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-pub use crate::run_loop::attempt_folder;
+pub use crate::conductor::attempt_folder;
 
 /// What an engine needs to know of its surroundings.
 #[derive(Clone, Debug)]
@@ -33,8 +32,8 @@ pub struct Config {
 pub struct Run {
     id: RunId,
     journal: Arc<Journal>,
-    messages: Sender<Message>,
-    thread: Option<JoinHandle<(State, Option<ProcessError>)>>,
+    control: Control,
+    worker: Option<Worker>,
 }
 
 impl Run {
@@ -45,31 +44,18 @@ impl Run {
     /// The guard cannot be started, or the system refuses threads or descriptors. Then nothing was started.
     pub fn start(plan: Plan, config: Config) -> Result<Self, EngineError> {
         let journal = Arc::new(Journal::default());
-        let (messages, received) = unbounded();
-        let reports = messages.clone();
+        let id = plan.run.clone();
+        let conductor = Shared::new(id.clone(), config.folder, Arc::clone(&journal));
         let worker_config = dirigent_process::Config {
             guard: config.guard,
             version: config.version,
-            run_mark: format!("{RUN_VARIABLE}={}", plan.run).into_bytes(),
+            run_mark: format!("{RUN_VARIABLE}={id}").into_bytes(),
             adopts_orphans: config.adopts_orphans,
         };
-        // A loop that has ended wants to hear no more.
-        let worker = Worker::start(worker_config, move |report| drop(reports.send(Message::Worker(report))))?;
-        let id = plan.run.clone();
-        let run_loop = RunLoop {
-            run: plan.run.clone(),
-            folder: config.folder,
-            journal: Arc::clone(&journal),
-            messages: received,
-            worker,
-            state: State::default(),
-            closing: false,
-        };
-        let thread = std::thread::Builder::new()
-            .name("dirigent-engine".to_owned())
-            .spawn(move || run_loop.conduct(plan))
-            .map_err(EngineError::Thread)?;
-        Ok(Self { id, journal, messages, thread: Some(thread) })
+        let ear = conductor.ear();
+        let worker = Worker::start(worker_config, move |report| ear.hear(report))?;
+        conductor.lock().begin(plan, worker.asker().clone());
+        Ok(Self { id, journal, control: Control { conductor }, worker: Some(worker) })
     }
 
     /// Its id.
@@ -84,38 +70,33 @@ impl Run {
 
     /// A handle that asks things of the run and can be kept elsewhere.
     pub fn control(&self) -> Control {
-        Control { messages: self.messages.clone() }
+        self.control.clone()
     }
 
     /// Waits for the end.
     ///
     /// # Errors
     ///
-    /// The worker could not go on, or the loop panicked.
+    /// The worker could not go on, or has ended unexpectedly.
     pub fn wait(mut self) -> Result<State, EngineError> {
-        let Some(thread) = self.thread.take() else {
-            return Err(EngineError::Bug { part: "the loop" });
-        };
-        match thread.join() {
-            Ok((state, None)) => Ok(state),
-            Ok((_, Some(error))) => Err(error.into()),
-            Err(_) => Err(EngineError::Bug { part: "the loop" }),
-        }
+        self.journal.wait_until_closed();
+        drop(self.worker.take());
+        self.control.conductor.lock().result()
     }
 
     /// Asks the run to end and leaves it to do so by itself, in its grace.
     pub fn abandon(mut self) {
-        self.control().cancel(CancelReason::Requested);
-        self.thread = None;
+        self.control.cancel(CancelReason::Requested);
+        if let Some(worker) = self.worker.take() {
+            worker.leave();
+        }
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            self.control().cancel(CancelReason::Requested);
-            self.control().kill();
-            let _ = thread.join();
+        if self.worker.is_some() {
+            self.control.cancel(CancelReason::Requested);
         }
     }
 }
@@ -123,27 +104,33 @@ impl Drop for Run {
 /// Asks things of a run. To one that has ended it says nothing.
 #[derive(Clone, Debug)]
 pub struct Control {
-    messages: Sender<Message>,
+    conductor: Shared,
 }
 
 impl Control {
     /// Asks the run to end: nothing new starts, what runs gets a signal, and after its grace is killed.
     pub fn cancel(&self, reason: CancelReason) {
-        let _ = self.messages.send(Message::Cancel(reason));
+        self.conductor.lock().turn(Input::Cancel(reason));
     }
 
     /// Kills every process of the run.
     pub fn kill(&self) {
-        let _ = self.messages.send(Message::Kill);
+        if let Some(worker) = self.conductor.lock().worker() {
+            worker.kill();
+        }
     }
 
     /// Stops every process of the run, and its clocks.
     pub fn suspend(&self) {
-        let _ = self.messages.send(Message::Suspend);
+        if let Some(worker) = self.conductor.lock().worker() {
+            worker.suspend();
+        }
     }
 
     /// Lets a stopped run go on.
     pub fn go_on(&self) {
-        let _ = self.messages.send(Message::Continue);
+        if let Some(worker) = self.conductor.lock().worker() {
+            worker.go_on();
+        }
     }
 }

@@ -24,4 +24,4 @@ pub mod worker;
 
 pub use attempt::Attempt;
 pub use fault::ProcessError;
-pub use worker::{Config, Report, Worker};
+pub use worker::{Asker, Config, Report, Worker};

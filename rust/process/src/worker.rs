@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 /// Bytes asked for in one read.
@@ -78,12 +78,20 @@ enum Ask {
     Close,
 }
 
-/// The handle of a worker. Dropping it ends everything the worker runs.
+/// A worker. Dropping it ends everything the worker runs.
 #[derive(Debug)]
 pub struct Worker {
+    asker: Asker,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What can be asked of a worker, from any thread; it never waits. One that has ended has reported everything.
+#[derive(Clone, Debug)]
+pub struct Asker {
     asks: Sender<Ask>,
     wake: Arc<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    /// The worker's own thread, which looks at what it is asked without being woken.
+    own: ThreadId,
 }
 
 impl Worker {
@@ -105,9 +113,22 @@ impl Worker {
             .name("dirigent-worker".to_owned())
             .spawn(run)
             .map_err(|source| ProcessError::Io { doing: "start a thread", source })?;
-        Ok(Self { asks, wake, thread: Some(thread) })
+        let own = thread.thread().id();
+        Ok(Self { asker: Asker { asks, wake, own }, thread: Some(thread) })
     }
 
+    /// Lets it end by itself.
+    pub fn leave(mut self) {
+        self.thread = None;
+    }
+
+    /// A handle for asking.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
+    }
+}
+
+impl Asker {
     /// Carries out an attempt; its report follows.
     pub fn carry_out(&self, attempt: Attempt) {
         self.ask(Ask::Start(Box::new(attempt)));
@@ -139,8 +160,7 @@ impl Worker {
     }
 
     fn ask(&self, ask: Ask) {
-        // A worker that has ended has reported everything it was asked.
-        if self.asks.send(ask).is_ok() {
+        if self.asks.send(ask).is_ok() && self.own != std::thread::current().id() {
             let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         }
     }
@@ -148,9 +168,9 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.kill();
-        self.close();
         if let Some(thread) = self.thread.take() {
+            self.asker.kill();
+            self.asker.close();
             let _ = thread.join();
         }
     }

@@ -1,45 +1,84 @@
-//! One turn after another, on one thread:
+//! One turn after another, each on the thread of whoever has something to say:
 //!
 //! 1. take an input, and let the core decide what facts it makes;
 //! 2. record the facts, apply them, and pass on what they mean for the worker;
 //! 3. let the core say what follows, until nothing does;
 //! 4. when every task has ended, close the worker; when that has ended, the run has.
+//!
+//! There is no thread of its own: a worker that reports an end starts what follows from it in the same breath.
+//! Nothing in a turn waits: to record, to apply and to ask are short.
 
+use crate::fault::EngineError;
 use crate::journal::Journal;
 use crate::plan::Plan;
-use crossbeam_channel::Receiver;
 use dirigent_core::decide::{Input, decide, follow};
 use dirigent_core::event::{CancelReason, Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::state::State;
-use dirigent_process::{Attempt, ProcessError, Report, Worker};
+use dirigent_process::{Asker, Attempt, Report};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What reaches the loop.
-#[allow(clippy::large_enum_variant, reason = "nearly every message is a report")]
-pub(crate) enum Message {
-    Worker(Report),
-    Cancel(CancelReason),
-    Kill,
-    Suspend,
-    Continue,
+/// A conductor and those who speak to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Mutex<Conductor>>);
+
+/// The one place where a run changes.
+#[derive(Debug)]
+pub(crate) struct Conductor {
+    run: RunId,
+    folder: PathBuf,
+    journal: Arc<Journal>,
+    worker: Option<Asker>,
+    state: State,
+    closing: bool,
+    failure: Option<EngineError>,
 }
 
-pub(crate) struct RunLoop {
-    pub(crate) run: RunId,
-    pub(crate) folder: PathBuf,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) messages: Receiver<Message>,
-    pub(crate) worker: Worker,
-    pub(crate) state: State,
-    pub(crate) closing: bool,
+impl Shared {
+    pub(crate) fn new(run: RunId, folder: PathBuf, journal: Arc<Journal>) -> Self {
+        Self(Arc::new(Mutex::new(Conductor {
+            run,
+            folder,
+            journal,
+            worker: None,
+            state: State::default(),
+            closing: false,
+            failure: None,
+        })))
+    }
+
+    /// Waits for a turn of somebody else, which is short.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Conductor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the worker: hears its reports, and that it has ended in whatever way.
+    pub(crate) fn ear(&self) -> Ear {
+        Ear(self.clone())
+    }
 }
 
-impl RunLoop {
-    /// Carries out the plan. Returns the last state, and why the worker failed if it did.
-    pub(crate) fn conduct(mut self, plan: Plan) -> (State, Option<ProcessError>) {
+/// What a worker speaks into. Dropped with the worker's thread: a run that is not through by then never will be.
+pub(crate) struct Ear(Shared);
+
+impl Ear {
+    pub(crate) fn hear(&self, report: Report) {
+        self.0.lock().take(report);
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.0.lock().fail(EngineError::Bug { part: "the worker" });
+    }
+}
+
+impl Conductor {
+    /// Carries out the plan.
+    pub(crate) fn begin(&mut self, plan: Plan, worker: Asker) {
+        self.worker = Some(worker);
         let (workflow, tasks) = plan.workflow.into_parts();
         self.record(vec![
             Fact::RunCreated {
@@ -51,49 +90,46 @@ impl RunLoop {
             },
             Fact::TasksDeclared { tasks },
         ]);
-        let failure = loop {
-            self.settle();
-            if self.state.end().is_some() {
-                break None;
-            }
-            // The handle keeps a sender and the worker another: both gone means that nobody is left to hear.
-            let Ok(message) = self.messages.recv() else {
-                break None;
-            };
-            if let Err(error) = self.take(message) {
-                break Some(error);
-            }
-        };
-        self.journal.close();
-        (self.state, failure)
+        self.settle();
     }
 
-    fn take(&mut self, message: Message) -> Result<(), ProcessError> {
-        let input = match message {
-            Message::Worker(Report::Ended(report)) => Input::AttemptEnded(report),
-            Message::Worker(Report::Suspended) => Input::Suspended,
-            Message::Worker(Report::Continued) => Input::Continued,
-            Message::Worker(Report::Closed { strays, survivors }) => {
-                Input::WorkersClosed { strays, survivors }
-            }
-            Message::Worker(Report::Failed(error)) => return Err(error),
-            Message::Cancel(reason) => Input::Cancel(reason),
-            Message::Kill => {
-                self.worker.kill();
-                return Ok(());
-            }
-            Message::Suspend => {
-                self.worker.suspend();
-                return Ok(());
-            }
-            Message::Continue => {
-                self.worker.go_on();
-                return Ok(());
-            }
+    fn take(&mut self, report: Report) {
+        let input = match report {
+            Report::Ended(report) => Input::AttemptEnded(report),
+            Report::Suspended => Input::Suspended,
+            Report::Continued => Input::Continued,
+            Report::Closed { strays, survivors } => Input::WorkersClosed { strays, survivors },
+            Report::Failed(error) => return self.fail(error.into()),
         };
+        self.turn(input);
+    }
+
+    /// Takes an input, with everything that follows from it.
+    pub(crate) fn turn(&mut self, input: Input) {
         let facts = decide(&self.state, input);
         self.record(facts);
-        Ok(())
+        self.settle();
+    }
+
+    /// What the worker can be asked without a fact; nothing before it is there.
+    pub(crate) fn worker(&self) -> Option<&Asker> {
+        self.worker.as_ref()
+    }
+
+    /// The last state, and why the run could not be carried through if it could not.
+    pub(crate) fn result(&mut self) -> Result<State, EngineError> {
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut self.state)),
+        }
+    }
+
+    /// The run cannot go on. Nothing of one that has ended.
+    fn fail(&mut self, error: EngineError) {
+        if self.state.end().is_none() {
+            self.failure.get_or_insert(error);
+        }
+        self.journal.close();
     }
 
     fn settle(&mut self) {
@@ -104,8 +140,14 @@ impl RunLoop {
             }
             self.record(facts);
         }
-        if self.state.open() == 0 && !std::mem::replace(&mut self.closing, true) {
-            self.worker.close();
+        if self.state.open() == 0
+            && !std::mem::replace(&mut self.closing, true)
+            && let Some(worker) = &self.worker
+        {
+            worker.close();
+        }
+        if self.state.end().is_some() {
+            self.journal.close();
         }
     }
 
@@ -121,18 +163,21 @@ impl RunLoop {
 
     /// What a fact means for the worker.
     fn pass_on(&self, event: &Event) {
+        let Some(worker) = &self.worker else {
+            return;
+        };
         match &event.fact {
             Fact::AttemptStarted { task, attempt } => {
                 if let Some(attempt) = self.attempt(*task, *attempt) {
-                    self.worker.carry_out(attempt);
+                    worker.carry_out(attempt);
                 }
             }
             Fact::CancelRequested { reason } => {
                 if self.state.is_suspended() {
                     // The stopped cannot hear a signal, and their grace would never pass.
-                    self.worker.go_on();
+                    worker.go_on();
                 }
-                self.worker.stop(signal(*reason));
+                worker.stop(signal(*reason));
             }
             Fact::RunCreated { .. }
             | Fact::TasksDeclared { .. }
