@@ -33,6 +33,8 @@ const LEFTOVER_GRACE: Duration = Duration::from_millis(100);
 const ORPHANED_GRACE: Duration = Duration::from_secs(1);
 /// How often a tree that is being ended, or that outlives its first process, is looked at again.
 const LINGER_TICK: Duration = Duration::from_millis(5);
+/// How long a word that nobody waits for may be held back, so that a short child costs the engine one waking less.
+const LATE: Duration = Duration::from_millis(5);
 /// How often the memory of a limited tree is looked at.
 const MEMORY_TICK: Duration = Duration::from_millis(100);
 /// How long the last sweep tries before it names what it could not end.
@@ -107,6 +109,8 @@ struct Guard {
     frames: Frames,
     received: VecDeque<OwnedFd>,
     outgoing: Vec<u8>,
+    /// Since when all of it may wait.
+    late_since: Option<Instant>,
     spawner: Spawner,
     reaper: Reaper,
     clock: Clock,
@@ -145,6 +149,7 @@ impl Guard {
             frames: Frames::default(),
             received: VecDeque::new(),
             outgoing: Vec::new(),
+            late_since: None,
             spawner: Spawner::new(environment),
             reaper: Reaper::new(),
             clock: Clock { began: Instant::now(), stopped: Duration::ZERO, stopped_since: None },
@@ -166,7 +171,9 @@ impl Guard {
                 self.flush_before_exit();
                 return;
             }
-            self.flush();
+            if !self.may_be_late() {
+                self.flush();
+            }
             self.wait();
             self.read_orders();
         }
@@ -174,23 +181,28 @@ impl Guard {
 
     /// Sleeps until an order, a death, the engine's end, or the next timer.
     fn wait(&mut self) {
-        let timeout = self.next_timer().map(|left| rustix::event::Timespec {
+        let late = self.late_since.map(|_| LATE);
+        let timeout = self.next_timer().into_iter().chain(late).min().map(|left| rustix::event::Timespec {
             tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });
-        let writable = if self.outgoing.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let is_held_back = self.outgoing.is_empty() || self.may_be_late();
+        let writable = if is_held_back { PollFlags::empty() } else { PollFlags::OUT };
         let readable = if self.engine_is_gone { PollFlags::empty() } else { PollFlags::IN };
-        let engine_is_gone = {
+        let (is_notified, engine_is_gone) = {
             let mut fds = vec![PollFd::new(&self.deaths, PollFlags::IN)];
             if !self.engine_is_gone {
                 fds.push(PollFd::new(&self.engine, PollFlags::IN));
                 fds.push(PollFd::new(&self.control, readable | writable));
             }
             let _ = poll(&mut fds, timeout.as_ref());
-            fds.get(1).is_some_and(|engine| !engine.revents().is_empty())
+            let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            (is_ready(&fds[0]), fds.get(1).is_some_and(is_ready))
         };
-        let mut notice = [0u8; 1024];
-        while rustix::io::read(&self.deaths, &mut notice).is_ok() {}
+        if is_notified {
+            let mut notice = [0u8; 1024];
+            while rustix::io::read(&self.deaths, &mut notice).is_ok() {}
+        }
         if engine_is_gone {
             self.lose_engine();
         }
@@ -293,7 +305,7 @@ impl Guard {
                     left_behind: 0,
                 };
                 self.children.insert(pid, child);
-                self.say(&Word::Started { token, pid });
+                self.say_later(&Word::Started { token, pid });
             }
             Err(refused) => self.say(&Word::NotStarted {
                 token,
@@ -558,10 +570,25 @@ impl Guard {
     fn say(&mut self, word: &Word) {
         if !self.engine_is_gone {
             self.outgoing.extend(frame(word));
+            self.late_since = None;
         }
     }
 
+    /// Says what nobody waits for: with the next word, or when there has been none for a moment.
+    fn say_later(&mut self, word: &Word) {
+        let others_wait = !self.outgoing.is_empty() && self.late_since.is_none();
+        self.say(word);
+        if !others_wait {
+            self.late_since = Some(Instant::now());
+        }
+    }
+
+    fn may_be_late(&self) -> bool {
+        self.late_since.is_some_and(|since| since.elapsed() < LATE)
+    }
+
     fn flush(&mut self) {
+        self.late_since = None;
         while !self.outgoing.is_empty() && !self.engine_is_gone {
             match rustix::net::send(&self.control, &self.outgoing, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
             {

@@ -287,7 +287,7 @@ impl Loop {
 
     /// Sleeps until there is something to do, and moves output that is there.
     fn wait_and_drain(&mut self) {
-        let ready: Vec<(u64, usize)> = {
+        let (is_woken, ready): (bool, Vec<(u64, usize)>) = {
             let mut fds = vec![PollFd::new(&*self.wake, PollFlags::IN)];
             if let Some(connection) = &self.connection {
                 fds.push(PollFd::new(connection, PollFlags::IN));
@@ -305,13 +305,19 @@ impl Loop {
             let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: EXHAUSTED_TICK.subsec_nanos().into() };
             let _ = poll(&mut fds, (!self.waiting.is_empty()).then_some(&tick));
             let ready = fds[first..].iter().zip(whose);
-            ready.filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, whose)| whose).collect()
+            let ready = ready.filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, whose)| whose).collect();
+            (!fds[0].revents().is_empty(), ready)
         };
-        let mut count = [0u8; 8];
-        let _ = rustix::io::read(&*self.wake, &mut count);
+        if is_woken {
+            let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
+        }
         for (token, i) in ready {
             if let Some(running) = self.running.get_mut(&token) {
                 running.pipes[i].drain(&mut self.buffer, 4 * READ_BYTES);
+                if running.pipes[i].reader.is_none() {
+                    // Both usually end with the child: this saves the other one a turn of its own.
+                    running.pipes[1 - i].drain(&mut self.buffer, 4 * READ_BYTES);
+                }
             }
         }
     }
