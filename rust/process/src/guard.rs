@@ -9,6 +9,7 @@
 //! 4. A process belongs to an attempt by descent, by session, or by the marks in its environment. What shows none of
 //!    them belongs to the run, and ends with it.
 
+use crate::clock::Clock;
 use crate::reap::{Dead, Reaper, death_notices, micros};
 use crate::spawn::Spawner;
 use crate::table::{Process, Table, carries, own_children, proportional_bytes, signal, signal_all};
@@ -50,29 +51,6 @@ pub fn run(engine_pid: i32, version: &str, environment: impl Iterator<Item = (Os
             0
         }
         Err(_) => 4,
-    }
-}
-
-/// Time as the run lives it: it stands still while the run is stopped.
-struct Clock {
-    began: Instant,
-    stopped: Duration,
-    stopped_since: Option<Instant>,
-}
-
-impl Clock {
-    fn now(&self) -> Duration {
-        self.stopped_since.unwrap_or_else(Instant::now) - self.began - self.stopped
-    }
-
-    fn stop(&mut self) {
-        self.stopped_since.get_or_insert_with(Instant::now);
-    }
-
-    fn go_on(&mut self) {
-        if let Some(since) = self.stopped_since.take() {
-            self.stopped += since.elapsed();
-        }
     }
 }
 
@@ -152,7 +130,7 @@ impl Guard {
             late_since: None,
             spawner: Spawner::new(environment),
             reaper: Reaper::new(),
-            clock: Clock { began: Instant::now(), stopped: Duration::ZERO, stopped_since: None },
+            clock: Clock::new(),
             children: HashMap::new(),
             kept: Vec::new(),
             memory_looked_at: Duration::ZERO,
@@ -218,7 +196,7 @@ impl Guard {
             let end = child.ends_at.filter(|_| child.kill_at.is_none());
             [linger, memory, kill, end].into_iter().flatten().min()
         };
-        if self.clock.stopped_since.is_some() {
+        if self.clock.is_stopped() {
             return None;
         }
         self.children.values().filter_map(of_child).min().map(|at| at.saturating_sub(now))
@@ -433,7 +411,7 @@ impl Guard {
     }
 
     fn look_at_timers(&mut self) {
-        if self.clock.stopped_since.is_some() {
+        if self.clock.is_stopped() {
             return;
         }
         let now = self.clock.now();

@@ -14,6 +14,7 @@ compile_error!("dirigent-process supports Linux only so far");
 pub mod fault;
 pub mod output;
 mod wire;
+mod clock;
 mod table;
 mod spawn;
 mod reap;

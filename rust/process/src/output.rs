@@ -1,9 +1,11 @@
 //! One output stream of one attempt: its bytes in a log file, whole or capped, and its beginning and end in memory.
 
 use dirigent_core::outcome::Stream;
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,44 @@ const TAIL_BYTES: usize = 16 * 1024;
 
 /// Room for the line that says what was left out.
 const MARKER_BYTES: u64 = 96;
+
+/// Bytes asked for in one read.
+pub(crate) const READ_BYTES: usize = 256 * 1024;
+/// What a pipe may hold for a child that prints much, where the kernel grants it.
+pub(crate) const BIG_PIPE_BYTES: usize = 1 << 20;
+
+/// One output stream of a running attempt: the reading end of its pipe, and where the bytes go.
+pub(crate) struct Pipe {
+    pub(crate) reader: Option<OwnedFd>,
+    pub(crate) capture: Capture,
+    is_big: bool,
+}
+
+impl Pipe {
+    pub(crate) fn new(reader: OwnedFd, capture: Capture) -> Self {
+        Self { reader: Some(reader), capture, is_big: false }
+    }
+
+    /// Moves what is there into the log; at most `most` bytes, so that one stream starves no other.
+    pub(crate) fn drain(&mut self, buffer: &mut [u8], most: usize) {
+        let mut moved = 0;
+        while let Some(reader) = self.reader.as_ref().filter(|_| moved < most) {
+            match rustix::io::read(reader, &mut *buffer) {
+                Ok(0) => self.reader = None,
+                Ok(length) => {
+                    moved += length;
+                    if length >= 64 * 1024 && !std::mem::replace(&mut self.is_big, true) {
+                        let _ = rustix::pipe::fcntl_setpipe_size(reader, BIG_PIPE_BYTES);
+                    }
+                    self.capture.write(&buffer[..length]);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => self.reader = None,
+            }
+        }
+    }
+}
 
 /// Takes the bytes of a stream as they come.
 ///

@@ -6,7 +6,7 @@
 use crate::attempt::{Attempt, last_lines, outcome, spawn_order};
 use crate::connection::{Connection, Heard};
 use crate::fault::ProcessError;
-use crate::output::Capture;
+use crate::output::{BIG_PIPE_BYTES, Capture, Pipe, READ_BYTES};
 use crate::table::{Table, carries, signal};
 use crate::wire::{Order, Word};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -21,10 +21,6 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-/// Bytes asked for in one read.
-const READ_BYTES: usize = 256 * 1024;
-/// What a pipe may hold for a child that prints much, where the kernel grants it.
-const BIG_PIPE_BYTES: usize = 1 << 20;
 /// How long to wait before the system is asked again for what it had none of.
 const EXHAUSTED_TICK: Duration = Duration::from_millis(50);
 /// How long an attempt waits for the system to have something to spare, with nothing of ours left to end.
@@ -195,35 +191,6 @@ pub fn most_at_once() -> u32 {
     u32::try_from(room).unwrap_or(u32::MAX).max(1)
 }
 
-/// One output stream of a running attempt.
-struct Pipe {
-    reader: Option<OwnedFd>,
-    capture: Capture,
-    is_big: bool,
-}
-
-impl Pipe {
-    /// Moves what is there into the log; at most `most` bytes, so that one stream starves no other.
-    fn drain(&mut self, buffer: &mut [u8], most: usize) {
-        let mut moved = 0;
-        while let Some(reader) = self.reader.as_ref().filter(|_| moved < most) {
-            match rustix::io::read(reader, &mut *buffer) {
-                Ok(0) => self.reader = None,
-                Ok(length) => {
-                    moved += length;
-                    if length >= 64 * 1024 && !std::mem::replace(&mut self.is_big, true) {
-                        let _ = rustix::pipe::fcntl_setpipe_size(reader, BIG_PIPE_BYTES);
-                    }
-                    self.capture.write(&buffer[..length]);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.reader = None,
-            }
-        }
-    }
-}
-
 struct Running {
     attempt: Box<Attempt>,
     /// Since when it has been tried to start it.
@@ -391,11 +358,7 @@ impl Loop {
         let order = Order::Spawn(spawn_order(token, &attempt));
         let sent = connection.send(&order, &[outs.1.as_fd(), errs.1.as_fd()]);
         let cap = attempt.limits.output_bytes;
-        let stream = |reader, name: &str| Pipe {
-            reader: Some(reader),
-            capture: Capture::new(attempt.folder.join(name), cap),
-            is_big: false,
-        };
+        let stream = |reader, name: &str| Pipe::new(reader, Capture::new(attempt.folder.join(name), cap));
         let pipes = [stream(outs.0, "stdout.log"), stream(errs.0, "stderr.log")];
         self.running.insert(token, Running { attempt, since, pid: None, pipes });
         if sent.is_err() {
