@@ -8,15 +8,31 @@ from typing import TYPE_CHECKING
 from dirigent._native import version as _version
 
 if TYPE_CHECKING:
+    from dirigent._context import TaskContext as TaskContext
     from dirigent._documentation import generate_script_documentation as generate_script_documentation
     from dirigent._errors import BusyError as BusyError
     from dirigent._errors import ConfigError as ConfigError
+    from dirigent._errors import CycleError as CycleError
     from dirigent._errors import DirigentError as DirigentError
+    from dirigent._errors import DuplicateTaskError as DuplicateTaskError
     from dirigent._errors import InternalError as InternalError
     from dirigent._errors import NotFoundError as NotFoundError
     from dirigent._errors import StorageError as StorageError
+    from dirigent._errors import TaskCancelledError as TaskCancelledError
+    from dirigent._errors import TaskError as TaskError
+    from dirigent._errors import TaskFailedError as TaskFailedError
+    from dirigent._errors import TaskInterrupt as TaskInterrupt
+    from dirigent._errors import TaskSkippedError as TaskSkippedError
+    from dirigent._errors import TaskTimeoutError as TaskTimeoutError
+    from dirigent._errors import UnknownTaskError as UnknownTaskError
     from dirigent._errors import UsageError as UsageError
+    from dirigent._errors import WorkflowError as WorkflowError
     from dirigent._function import run_function as run_function
+    from dirigent._run import CommandResult as CommandResult
+    from dirigent._run import Run as Run
+    from dirigent._run import RunHandle as RunHandle
+    from dirigent._run import TaskResult as TaskResult
+    from dirigent._run import TaskStatus as TaskStatus
     from dirigent._scripts import SKIP_DIRS as SKIP_DIRS
     from dirigent._scripts import SKIP_PATTERNS as SKIP_PATTERNS
     from dirigent._scripts import discover_scripts as discover_scripts
@@ -26,21 +42,36 @@ if TYPE_CHECKING:
     from dirigent._scripts import run_orchestrator as run_orchestrator
     from dirigent._scripts import run_script as run_script
     from dirigent._scripts import save_log as save_log
+    from dirigent._workflow import RetryPolicy as RetryPolicy
+    from dirigent._workflow import Task as Task
+    from dirigent._workflow import Workflow as Workflow
 
 __version__: str = _version()
 
 _HOMES = {
+    "_context": ("TaskContext",),
     "_documentation": ("generate_script_documentation",),
     "_errors": (
         "BusyError",
         "ConfigError",
+        "CycleError",
         "DirigentError",
+        "DuplicateTaskError",
         "InternalError",
         "NotFoundError",
         "StorageError",
+        "TaskCancelledError",
+        "TaskError",
+        "TaskFailedError",
+        "TaskInterrupt",
+        "TaskSkippedError",
+        "TaskTimeoutError",
+        "UnknownTaskError",
         "UsageError",
+        "WorkflowError",
     ),
     "_function": ("run_function",),
+    "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
     "_scripts": (
         "SKIP_DIRS",
         "SKIP_PATTERNS",
@@ -52,6 +83,7 @@ _HOMES = {
         "run_script",
         "save_log",
     ),
+    "_workflow": ("RetryPolicy", "Task", "Workflow"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -59,12 +91,31 @@ __all__ = [
     "SKIP_DIRS",
     "SKIP_PATTERNS",
     "BusyError",
+    "CommandResult",
     "ConfigError",
+    "CycleError",
     "DirigentError",
+    "DuplicateTaskError",
     "InternalError",
     "NotFoundError",
+    "RetryPolicy",
+    "Run",
+    "RunHandle",
     "StorageError",
+    "Task",
+    "TaskCancelledError",
+    "TaskContext",
+    "TaskError",
+    "TaskFailedError",
+    "TaskInterrupt",
+    "TaskResult",
+    "TaskSkippedError",
+    "TaskStatus",
+    "TaskTimeoutError",
+    "UnknownTaskError",
     "UsageError",
+    "Workflow",
+    "WorkflowError",
     "__version__",
     "discover_scripts",
     "generate_report",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DirigentError(Exception):
     """Anything that went wrong in dirigent itself, as opposed to in what it runs.
@@ -44,3 +46,64 @@ class StorageError(DirigentError):
 
 class InternalError(DirigentError, RuntimeError):
     """A mistake in dirigent."""
+
+
+class WorkflowError(DirigentError):
+    """Something is wrong with a workflow, or with a run of it."""
+
+
+class CycleError(WorkflowError, ValueError):
+    """Tasks wait for each other.
+
+    Attributes:
+        cycle: The names of the shortest circle: each needs the next, the last needs the first.
+    """
+
+    def __init__(self, message: str, code: str = "workflow.cycle", cycle: Sequence[str] = ()) -> None:
+        super().__init__(message, code)
+        self.args = (message, code, list(cycle))
+        self.cycle = list(cycle)
+
+
+class UnknownTaskError(WorkflowError, LookupError):
+    """A name means no task of the workflow."""
+
+
+class DuplicateTaskError(WorkflowError, ValueError):
+    """The name of a task is taken."""
+
+
+class TaskError(WorkflowError):
+    """A task has no value to give.
+
+    Attributes:
+        task: The task's name.
+    """
+
+    def __init__(self, message: str, code: str = "task.failed", task: str = "") -> None:
+        super().__init__(message, code)
+        self.args = (message, code, task)
+        self.task = task
+
+
+class TaskFailedError(TaskError):
+    """A task failed; where it raised an exception, that is the cause."""
+
+
+class TaskTimeoutError(TaskFailedError, TimeoutError):
+    """A task ran longer than it may."""
+
+
+class TaskCancelledError(TaskFailedError):
+    """A task was cancelled."""
+
+
+class TaskSkippedError(TaskError, LookupError):
+    """A task was skipped."""
+
+
+class TaskInterrupt(BaseException):
+    """Raised inside a function that runs in a thread when nobody waits for it any more: its time is over, or it was cancelled.
+
+    Like ``KeyboardInterrupt`` it is no ``Exception``, so that ``except Exception`` does not hold it up.
+    """

@@ -48,11 +48,10 @@ pub fn start(workflow: Workflow, order: Order<'_>) -> Result<Conducted, CliError
     let folder = make_run_folder(order.state_dir, &id)?;
     let cores = || std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let plan = Plan {
-        run: id,
-        workflow,
         max_concurrency: order.jobs.unwrap_or_else(cores).min(most_at_once()).max(1),
         fail_fast: order.fail_fast,
         origin: origin(order.root),
+        ..Plan::new(id, workflow)
     };
     let config = Config {
         guard: order.guard,
@@ -60,7 +59,7 @@ pub fn start(workflow: Workflow, order: Order<'_>) -> Result<Conducted, CliError
         adopts_orphans: order.adopts_orphans,
         folder: folder.clone(),
     };
-    let run = Run::start(plan, config)?;
+    let run = Run::start(plan, config);
     let events = EventsFile::start(&folder, run.feed(0))?;
     Ok(Conducted { run, folder, events })
 }

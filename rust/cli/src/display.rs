@@ -55,6 +55,7 @@ fn sign(status: TaskStatus) -> (&'static str, terminal::Paint) {
     use terminal::Paint;
     match status {
         TaskStatus::Pending => ("·", Paint::Dim),
+        TaskStatus::Waiting => ("?", Paint::Yellow),
         TaskStatus::Running => ("▸", Paint::Blue),
         TaskStatus::Retrying => ("↻", Paint::Yellow),
         TaskStatus::Completed => ("✓", Paint::Green),

@@ -2,13 +2,14 @@
 
 use crate::fault::CliError;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Command, Limits, Task, Workflow};
+use dirigent_core::spec::{self, Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::text::OsText;
 use dirigent_project::diagnose::did_you_mean;
 use dirigent_project::{Config, Interpreter, Script, ScriptSettings};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many attempts of a script may be lost with the guard before it counts as failed.
@@ -112,19 +113,22 @@ fn task(script: &Script, settings: &ScriptSettings, needs: Vec<TaskIndex>, commo
         .collect();
     let cwd = settings.cwd.clone().unwrap_or_else(|| common.root().to_owned());
     Task {
-        name: common.name(&script.path),
-        action: Action::Script {
+        name: common.name(&script.path).into(),
+        action: Action::Script(Box::new(spec::Script {
             path: script.path.clone().into(),
             command: Command { argv, cwd: cwd.into(), env: environment(settings, common) },
-        },
-        needs,
-        limits: limits(settings, &common.config.run),
-        allowed_exit_codes: settings.allowed_exit_codes.iter().map(|code| i32::from(*code)).collect(),
-        skip: settings
-            .skip
-            .then(|| settings.skip_reason.clone().unwrap_or_else(|| "the configuration says so".to_owned())),
-        leave_running: settings.leave_running,
-        lost_attempts_allowed: LOST_ATTEMPTS_ALLOWED,
+        })),
+        needs: needs.into(),
+        policy: Arc::new(Policy {
+            limits: limits(settings, &common.config.run),
+            allowed_exit_codes: settings.allowed_exit_codes.iter().map(|code| i32::from(*code)).collect(),
+            skip: settings.skip.then(|| {
+                settings.skip_reason.clone().unwrap_or_else(|| "the configuration says so".to_owned())
+            }),
+            leave_running: settings.leave_running,
+            lost_attempts_allowed: LOST_ATTEMPTS_ALLOWED,
+            ..Policy::default()
+        }),
     }
 }
 

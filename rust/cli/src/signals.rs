@@ -86,6 +86,7 @@ pub(crate) fn exit_code(reason: CancelReason) -> i32 {
         CancelReason::Interrupted => 128 + libc::SIGINT,
         CancelReason::HungUp => 128 + libc::SIGHUP,
         CancelReason::Terminated | CancelReason::Requested => 128 + libc::SIGTERM,
+        CancelReason::TimedOut => crate::fault::exit::FAILED,
         CancelReason::Storage => crate::fault::exit::IO,
     }
 }

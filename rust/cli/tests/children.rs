@@ -1,13 +1,14 @@
 //! Children that misbehave, run by a real engine through the real guard.
 
-use dirigent_core::event::{CancelReason, Fact, Origin, Verdict};
+use dirigent_core::event::{CancelReason, Fact, Verdict};
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
-use dirigent_core::spec::{Action, Command, Limits, Task, Workflow};
+use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskStatus};
 use dirigent_engine::{Config, Feed, News, Plan, Run};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A run of shell lines in a folder of its own.
@@ -28,18 +29,19 @@ impl Bench {
 
     fn argv(mut self, argv: &[&str]) -> Self {
         self.tasks.push(Task {
-            name: format!("task {}", self.tasks.len()),
-            action: Action::Command(Command {
+            name: format!("task {}", self.tasks.len()).into(),
+            action: Action::Command(Box::new(Command {
                 argv: argv.iter().map(Into::into).collect(),
                 cwd: self.folder.path().into(),
                 env: Vec::new(),
+            })),
+            needs: Box::default(),
+            policy: Arc::new(Policy {
+                limits: Limits { grace_ms: 300, ..Limits::default() },
+                allowed_exit_codes: vec![0],
+                lost_attempts_allowed: 2,
+                ..Policy::default()
             }),
-            needs: Vec::new(),
-            limits: Limits { timeout_ms: None, memory_bytes: None, output_bytes: None, grace_ms: 300 },
-            allowed_exit_codes: vec![0],
-            skip: None,
-            leave_running: false,
-            lost_attempts_allowed: 2,
         });
         self
     }
@@ -49,18 +51,18 @@ impl Bench {
     }
 
     fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(&mut self.tasks.last_mut().expect("a task").limits);
+        change(&mut Arc::make_mut(&mut self.tasks.last_mut().expect("a task").policy).limits);
         self
     }
 
     fn start(&self) -> Run {
         let plan = Plan {
             // An id of its own: what carries the id of a run is ended with it.
-            run: dirigent_cli::record::new_run_id(),
-            workflow: Workflow::new("test", self.tasks.clone()).expect("a workflow"),
             max_concurrency: self.jobs,
-            fail_fast: false,
-            origin: Origin::default(),
+            ..Plan::new(
+                dirigent_cli::record::new_run_id(),
+                Workflow::new("test", self.tasks.clone()).expect("a workflow"),
+            )
         };
         let config = Config {
             guard: env!("CARGO_BIN_EXE_dirigent").into(),
@@ -68,7 +70,7 @@ impl Bench {
             adopts_orphans: false,
             folder: self.path("run"),
         };
-        Run::start(plan, config).expect("a run")
+        Run::start(plan, config)
     }
 
     fn run(&self) -> State {
@@ -140,7 +142,7 @@ fn a_child_that_ignores_the_request_to_end_is_killed_after_its_grace() {
     assert_eq!(outcome(&state, 0), &Outcome::TimedOut { limit_ms: 3000 });
     assert_eq!(state.tasks()[0].status, TaskStatus::TimedOut);
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    assert_eq!(state.tasks()[0].ended.as_ref().expect("an end").last_lines, "up");
+    assert_eq!(state.tasks()[0].ended.as_ref().expect("an end").last_lines.as_ref(), "up");
 }
 
 #[test]
@@ -170,7 +172,7 @@ fn daemons_are_found_and_ended() {
 #[test]
 fn a_service_may_stay_where_the_task_says_so() {
     let mut bench = Bench::new().sh("setsid sleep 300 <&- >&- 2>&- & echo $! > pid");
-    bench.tasks[0].leave_running = true;
+    Arc::make_mut(&mut bench.tasks[0].policy).leave_running = true;
     let state = bench.run();
     let pid = read(&bench.path("pid"));
     assert_eq!(state.end().expect("an end").strays, 0);

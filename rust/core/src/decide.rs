@@ -1,22 +1,55 @@
 //! What follows from what: plain functions from a state and an input to facts.
 //!
-//! [`decide`] says what an input means; [`follow`] says what the state by itself calls for. A loop that records and
-//! applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by folding
-//! an old journal needs nothing else to go on.
+//! [`decide`] says what an input means; [`follow`] says what the state by itself calls for, at some time. A loop that
+//! records and applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by
+//! folding an old journal needs nothing else to go on.
 
 use crate::event::{CancelReason, Fact, SkipReason, Verdict};
 use crate::ids::TaskIndex;
 use crate::outcome::{Outcome, Stream, Usage};
-use crate::state::{State, TaskStatus};
-use std::collections::BTreeSet;
+use crate::retry::delay_ms;
+use crate::spec::Task;
+use crate::state::{State, TaskState, TaskStatus};
+use std::sync::Arc;
 
 /// Everything that can be said to a run from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A worker reports how an attempt ended.
     AttemptEnded(Report),
+    /// A worker reports that a task consists of tasks of its own, which now take its place.
+    Expanded {
+        /// The task.
+        task: TaskIndex,
+        /// Which try.
+        attempt: u32,
+        /// Its tasks. What they need are tasks of the run, or of these.
+        children: Vec<Arc<Task>>,
+    },
+    /// The run gets tasks while it goes on.
+    Declared(Vec<Arc<Task>>),
+    /// Somebody says whether a task is to run, or why that cannot be said.
+    ConditionAnswered {
+        /// The task.
+        task: TaskIndex,
+        /// Whether.
+        holds: Result<bool, Box<str>>,
+    },
+    /// Somebody answers a task that waits.
+    Answered {
+        /// The task.
+        task: TaskIndex,
+        /// Whether it goes on.
+        approved: bool,
+        /// What they say.
+        comment: Box<str>,
+    },
     /// Somebody wants the run to end.
     Cancel(CancelReason),
+    /// Somebody wants one task to end, with all that are part of it.
+    CancelTask(TaskIndex),
+    /// Somebody wants everything to end at once.
+    Kill,
     /// The run's processes have been stopped.
     Suspended,
     /// The run's processes go on.
@@ -42,43 +75,77 @@ pub struct Report {
     /// What it used.
     pub usage: Usage,
     /// Its standard output; `None` when it wrote nothing.
-    pub stdout: Option<Stream>,
+    pub stdout: Option<Box<Stream>>,
     /// Its standard error; `None` when it wrote nothing.
-    pub stderr: Option<Stream>,
+    pub stderr: Option<Box<Stream>>,
     /// How many processes it left behind.
     pub left_behind: u32,
     /// The last lines it wrote, where it did not succeed.
-    pub last_lines: String,
+    pub last_lines: Box<str>,
 }
 
-/// Says what an input means for a run. An answer that comes late or twice means nothing.
-pub fn decide(state: &State, input: Input) -> Vec<Fact> {
+impl Report {
+    /// A report of nothing but the outcome.
+    pub fn new(task: TaskIndex, attempt: u32, outcome: Outcome) -> Self {
+        Self {
+            task,
+            attempt,
+            outcome,
+            usage: Usage::default(),
+            stdout: None,
+            stderr: None,
+            left_behind: 0,
+            last_lines: Box::default(),
+        }
+    }
+}
+
+/// Says what an input means for a run, at a time in milliseconds. An answer that comes late or twice means nothing.
+pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
     if state.end().is_some() {
         return Vec::new();
     }
     match input {
-        Input::AttemptEnded(report) => {
-            let current = state
-                .task(report.task)
-                .is_some_and(|task| task.status == TaskStatus::Running && task.attempts == report.attempt);
-            if !current {
-                return Vec::new();
+        Input::AttemptEnded(report) => match running(state, report.task, report.attempt) {
+            // Those of its own decide how it ends.
+            Some(task) if task.has_open_children() && report.outcome == Outcome::Returned => Vec::new(),
+            Some(_) => vec![ended(state, report, now_ms)],
+            None => Vec::new(),
+        },
+        Input::Expanded { task, attempt, children } => match running(state, task, attempt) {
+            Some(task) if task.has_open_children() => Vec::new(),
+            Some(_) if children.is_empty() => {
+                vec![ended(state, Report::new(task, attempt, Outcome::Returned), now_ms)]
             }
-            vec![Fact::AttemptEnded {
-                task: report.task,
-                attempt: report.attempt,
-                outcome: report.outcome,
-                usage: report.usage,
-                stdout: report.stdout,
-                stderr: report.stderr,
-                left_behind: report.left_behind,
-                last_lines: report.last_lines,
-            }]
+            Some(_) => vec![Fact::TasksDeclared { tasks: children, parent: Some(task) }],
+            None => Vec::new(),
+        },
+        Input::Declared(tasks) if tasks.is_empty() || state.open() == 0 => Vec::new(),
+        Input::Declared(tasks) => vec![Fact::TasksDeclared { tasks, parent: None }],
+        Input::ConditionAnswered { task, holds } => match state.task(task) {
+            Some(it) if it.is_waiting_for_condition(state, task) => vec![match holds {
+                Ok(true) => Fact::ConditionHeld { task },
+                Ok(false) => Fact::TaskSkipped { task, reason: SkipReason::Condition },
+                Err(why) => Fact::TaskFailed { task, why },
+            }],
+            _ => Vec::new(),
+        },
+        Input::Answered { task, approved, comment } => {
+            match state.task(task).is_some_and(|task| task.status == TaskStatus::Waiting) {
+                true => vec![Fact::WaitAnswered { task, approved, comment }],
+                false => Vec::new(),
+            }
         }
         Input::Cancel(reason) if state.cancel().is_none() => vec![Fact::CancelRequested { reason }],
+        Input::CancelTask(task) => cancel_task(state, task, now_ms),
+        Input::Kill if !state.is_killed() => {
+            let cancel = Fact::CancelRequested { reason: CancelReason::Requested };
+            let cancel = state.cancel().is_none().then_some(cancel);
+            cancel.into_iter().chain([Fact::KillRequested]).collect()
+        }
         Input::Suspended if !state.is_suspended() => vec![Fact::RunSuspended],
         Input::Continued if state.is_suspended() => vec![Fact::RunContinued],
-        Input::Cancel(_) | Input::Suspended | Input::Continued => Vec::new(),
+        Input::Cancel(_) | Input::Kill | Input::Suspended | Input::Continued => Vec::new(),
         Input::WorkersClosed { strays, survivors } if state.open() == 0 => {
             vec![Fact::RunEnded { verdict: verdict(state), strays, survivors }]
         }
@@ -86,58 +153,200 @@ pub fn decide(state: &State, input: Input) -> Vec<Fact> {
     }
 }
 
-/// Says what the state by itself calls for: skips that travel, ends of what will not start, attempts to start.
+/// Says what the state by itself calls for at a time in milliseconds: skips that travel, ends of what ran out of time or
+/// will not start, attempts to start.
 ///
-/// Nothing when the run waits for its workers or is through.
-pub fn follow(state: &State) -> Vec<Fact> {
+/// Nothing when the run waits for its workers, or for a time to come, or is through.
+pub fn follow(state: &State, now_ms: i64) -> Vec<Fact> {
     let Some(header) = state.header() else {
         return Vec::new();
     };
     if state.end().is_some() || state.open() == 0 {
         return Vec::new();
     }
-    let mut told = BTreeSet::new();
-    let skipped: Vec<Fact> = state
-        .doomed()
-        .filter(|(task, _)| told.insert(*task))
-        .map(|(task, reason)| Fact::TaskSkipped { task: *task, reason: reason.clone() })
-        .collect();
-    if !skipped.is_empty() {
-        return skipped;
+    let skips = state.doomed().iter();
+    let mut facts: Vec<Fact> =
+        skips.map(|(task, reason)| Fact::TaskSkipped { task: *task, reason: reason.clone() }).collect();
+    if !facts.is_empty() {
+        return facts;
     }
-    if state.cancel().is_some() {
-        return unstarted(state).map(|task| Fact::TaskCancelled { task }).collect();
+    facts.extend(state.orphans().iter().flat_map(|task| cancel_task(state, *task, now_ms)));
+    if !facts.is_empty() {
+        return facts;
     }
-    if let Some(failed) = state.first_failure().filter(|_| header.fail_fast) {
-        return unstarted(state)
+    facts.extend(state.finished_parents().iter().map(|task| {
+        let parent = &state.tasks()[task.usize()];
+        let outcome = parent.failed_child().map_or(Outcome::Returned, |child| Outcome::ChildFailed { child });
+        ended(state, Report::new(*task, parent.attempts, outcome), now_ms)
+    }));
+    if !facts.is_empty() {
+        return facts;
+    }
+    facts = endings(state, now_ms);
+    if !facts.is_empty() {
+        return facts;
+    }
+    if let Some(failed) = state.first_failure().filter(|_| header.fail_fast)
+        && state.counts().mortal_by_failure > 0
+    {
+        let is_mortal = |task: &TaskState| {
+            matches!(task.status, TaskStatus::Pending | TaskStatus::Waiting) && !task.outlives_failure()
+        };
+        return those(state, is_mortal)
             .map(|task| Fact::TaskSkipped { task, reason: SkipReason::FailFast { failed } })
             .collect();
     }
     if state.is_suspended() {
         return Vec::new();
     }
-    let free = header.max_concurrency.saturating_sub(state.running()) as usize;
-    state
-        .ready()
-        .take(free)
-        .map(|task| Fact::AttemptStarted { task, attempt: state.tasks()[task.usize()].attempts + 1 })
-        .collect()
+    facts.extend(state.due(now_ms).filter_map(|task| run_out(state, task, now_ms)));
+    if !facts.is_empty() {
+        return facts;
+    }
+    facts.extend(state.to_ask().iter().map(|task| Fact::ConditionAsked { task: *task }));
+    facts.extend(state.to_wait().iter().map(|task| Fact::WaitStarted { task: *task }));
+    if !facts.is_empty() {
+        return facts;
+    }
+    let attempt = |task: TaskIndex| state.tasks()[task.usize()].attempts + 1;
+    let to_start = state.to_start(now_ms);
+    to_start.into_iter().map(|task| Fact::AttemptStarted { task, attempt: attempt(task) }).collect()
 }
 
-fn unstarted(state: &State) -> impl Iterator<Item = TaskIndex> + '_ {
-    (0u32..)
-        .map(TaskIndex)
-        .zip(state.tasks())
-        .filter(|(_, task)| matches!(task.status, TaskStatus::Pending | TaskStatus::Retrying))
-        .map(|(index, _)| index)
+/// What ends because the run is to end.
+fn endings(state: &State, now_ms: i64) -> Vec<Fact> {
+    if state.cancel().is_none() {
+        return match state.is_late(now_ms) {
+            true => vec![Fact::CancelRequested { reason: CancelReason::TimedOut }],
+            false => Vec::new(),
+        };
+    }
+    let is_killed = state.is_killed();
+    let counts = state.counts();
+    let (idle, functions) = match is_killed {
+        true => (counts.idle, counts.running_functions),
+        false => (counts.mortal_by_cancel, counts.running_mortal),
+    };
+    let is_mortal = |task: &TaskState| is_killed || !task.outlives_cancel();
+    let mut facts = Vec::new();
+    if idle > 0 {
+        let is_idle =
+            |status| matches!(status, TaskStatus::Pending | TaskStatus::Waiting | TaskStatus::Retrying);
+        let those = those(state, |task| is_idle(task.status) && is_mortal(task));
+        facts.extend(those.map(|task| Fact::TaskCancelled { task }));
+    }
+    if functions > 0 {
+        let those = those(state, |task| task.is_running_function() && is_mortal(task));
+        let report =
+            |task: TaskIndex| Report::new(task, state.tasks()[task.usize()].attempts, Outcome::Cancelled);
+        facts.extend(those.map(|task| ended(state, report(task), now_ms)));
+    }
+    facts
+}
+
+fn those<'a>(
+    state: &'a State,
+    which: impl Fn(&TaskState) -> bool + 'a,
+) -> impl Iterator<Item = TaskIndex> + 'a {
+    let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
+    tasks.filter(move |(_, task)| which(task)).map(|(index, _)| index)
+}
+
+/// What becomes of a task whose time has come, where it is not another attempt.
+fn run_out(state: &State, task: TaskIndex, now_ms: i64) -> Option<Fact> {
+    let it = state.task(task)?;
+    match it.status {
+        TaskStatus::Waiting => Some(Fact::WaitTimedOut { task }),
+        TaskStatus::Running => {
+            let limit_ms = it.spec.policy.limits.timeout_ms.unwrap_or_default();
+            Some(ended(state, Report::new(task, it.attempts, Outcome::TimedOut { limit_ms }), now_ms))
+        }
+        TaskStatus::Pending
+        | TaskStatus::Retrying
+        | TaskStatus::Completed
+        | TaskStatus::Failed
+        | TaskStatus::TimedOut
+        | TaskStatus::Cancelled
+        | TaskStatus::Skipped => None,
+    }
+}
+
+fn cancel_task(state: &State, task: TaskIndex, now_ms: i64) -> Vec<Fact> {
+    let Some(it) = state.task(task).filter(|task| !task.status.is_final() && !task.is_asked_to_end()) else {
+        return Vec::new();
+    };
+    let mut facts = vec![Fact::TaskCancelRequested { task }];
+    if it.is_running_function() {
+        facts.push(ended(state, Report::new(task, it.attempts, Outcome::Cancelled), now_ms));
+    } else if it.status != TaskStatus::Running {
+        facts.push(Fact::TaskCancelled { task });
+    }
+    facts
+}
+
+/// The task, if this attempt of it is being carried out.
+fn running(state: &State, task: TaskIndex, attempt: u32) -> Option<&TaskState> {
+    state.task(task).filter(|task| task.status == TaskStatus::Running && task.attempts == attempt)
+}
+
+/// The end of an attempt, with what becomes of the task.
+fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
+    let mut usage = report.usage;
+    if usage.wall_us == 0 {
+        usage.wall_us = state.ran_ms(report.task, now_ms).saturating_mul(1000);
+    }
+    Fact::AttemptEnded {
+        task: report.task,
+        attempt: report.attempt,
+        retry_at_ms: retry_at_ms(state, report.task, &report.outcome, now_ms),
+        outcome: report.outcome,
+        usage,
+        stdout: report.stdout,
+        stderr: report.stderr,
+        left_behind: report.left_behind,
+        last_lines: report.last_lines,
+    }
+}
+
+/// When a task is to be tried again after an attempt that ended so.
+fn retry_at_ms(state: &State, task: TaskIndex, outcome: &Outcome, now_ms: i64) -> Option<i64> {
+    let it = state.task(task)?;
+    let policy = &it.spec.policy;
+    if state.is_to_end(task) {
+        return None;
+    }
+    match outcome {
+        Outcome::Lost { .. } => (it.lost < policy.lost_attempts_allowed).then_some(now_ms),
+        Outcome::Unfinished => {
+            let repeat = policy.repeat.filter(|repeat| it.repeats() + 1 < repeat.max_times)?;
+            Some(now_ms.saturating_add_unsigned(repeat.delay_ms))
+        }
+        outcome if outcome.is_retryable() => {
+            let failures = it.failures() + 1;
+            let retry = policy.retry.filter(|retry| failures < retry.max_attempts)?;
+            let seed = state.header()?.seed;
+            Some(now_ms.saturating_add_unsigned(delay_ms(&retry, failures, seed, task)))
+        }
+        _ => None,
+    }
+}
+
+impl TaskState {
+    fn is_waiting_for_condition(&self, state: &State, task: TaskIndex) -> bool {
+        self.status == TaskStatus::Pending
+            && self.spec.policy.has_condition
+            && self.is_released()
+            && !state.to_ask().contains(&task)
+            && !self.is_let_go()
+    }
 }
 
 fn verdict(state: &State) -> Verdict {
-    if state.tasks().iter().any(|task| task.status == TaskStatus::Cancelled) {
-        Verdict::Cancelled
-    } else if state.first_failure().is_some() {
-        Verdict::Failed
-    } else {
-        Verdict::Succeeded
+    let any = |wanted| state.tasks().iter().any(|task| task.status == wanted);
+    match state.cancel() {
+        Some(CancelReason::TimedOut) => Verdict::Failed,
+        Some(_) if any(TaskStatus::Cancelled) => Verdict::Cancelled,
+        _ if state.first_failure().is_some() || any(TaskStatus::Cancelled) => Verdict::Failed,
+        _ => Verdict::Succeeded,
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
-use crate::spec::Task;
+use crate::spec::{Resource, Task};
 use crate::text::OsText;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A fact with its place and its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its place in the run, from 0, without gaps.
     pub seq: u64,
@@ -22,7 +23,7 @@ pub struct Event {
 ///
 /// Past tense, one variant for each thing a person would tell. The JSON names are the wire format, the journal's format
 /// and the Python names: variants and optional fields are added, never renamed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fact {
     /// A run was accepted.
@@ -36,12 +37,34 @@ pub enum Fact {
         /// Whether nothing new starts after a failure.
         fail_fast: bool,
         /// Where and by what it runs.
-        origin: Origin,
+        origin: Box<Origin>,
+        /// What there is only so much of.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        resources: Vec<Resource>,
+        /// How long it may take in all, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+        /// What chance is drawn from.
+        #[serde(default)]
+        seed: u64,
     },
     /// The run got tasks; their indices follow those it had.
     TasksDeclared {
         /// The tasks, in order.
-        tasks: Vec<Task>,
+        tasks: Vec<Arc<Task>>,
+        /// The task that is through when all of these are; `None` for tasks of the workflow itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<TaskIndex>,
+    },
+    /// Somebody has to say whether a task is to run.
+    ConditionAsked {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// The task is to run.
+    ConditionHeld {
+        /// The task.
+        task: TaskIndex,
     },
     /// A worker is asked to carry out a task.
     AttemptStarted {
@@ -63,16 +86,46 @@ pub enum Fact {
         usage: Usage,
         /// What became of its standard output; `None` when it wrote nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        stdout: Option<Stream>,
+        stdout: Option<Box<Stream>>,
         /// What became of its standard error; `None` when it wrote nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        stderr: Option<Stream>,
+        stderr: Option<Box<Stream>>,
+        /// When the next attempt is due, in milliseconds since 1970; `None` where this one was the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at_ms: Option<i64>,
         /// How many processes it left behind, which were then ended (or let be, where the task may leave some).
         #[serde(default, skip_serializing_if = "is_zero")]
         left_behind: u32,
         /// The last lines it wrote, as plain text, where it did not succeed.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        last_lines: String,
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        last_lines: Box<str>,
+    },
+    /// A task waits for an answer.
+    WaitStarted {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// Somebody answered.
+    WaitAnswered {
+        /// The task.
+        task: TaskIndex,
+        /// Whether it goes on.
+        approved: bool,
+        /// What they said.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        comment: Box<str>,
+    },
+    /// Nobody answered in time.
+    WaitTimedOut {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// A task failed without an attempt.
+    TaskFailed {
+        /// The task.
+        task: TaskIndex,
+        /// Why, as a sentence without its end.
+        why: Box<str>,
     },
     /// A task will not run.
     TaskSkipped {
@@ -92,6 +145,13 @@ pub enum Fact {
         /// Why, and from whom.
         reason: CancelReason,
     },
+    /// A task was asked to end, apart from the others.
+    TaskCancelRequested {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// Somebody wants everything to end at once, whatever it was meant to clean up.
+    KillRequested,
     /// The run and all its processes were stopped, as by Ctrl-Z. Stopped time counts against no limit.
     RunSuspended,
     /// The run and all its processes go on.
@@ -143,6 +203,10 @@ pub enum SkipReason {
         /// That task.
         need: TaskIndex,
     },
+    /// Its needs ended in other ways than it waits for.
+    TriggerNotMet,
+    /// Its condition did not hold.
+    Condition,
     /// Another task failed, and the run was to stop at the first failure.
     FailFast {
         /// That task.
@@ -162,6 +226,8 @@ pub enum CancelReason {
     HungUp,
     /// A program asked, through the library.
     Requested,
+    /// The run took longer than it may.
+    TimedOut,
     /// The state folder can no longer be written.
     Storage,
 }
@@ -193,9 +259,10 @@ mod tests {
                 outcome: Outcome::Failed { exit_code: 2 },
                 usage: Usage::default(),
                 stdout: None,
-                stderr: Some(Stream { bytes: 5, kept_bytes: 5, error: None }),
+                stderr: Some(Box::new(Stream { bytes: 5, kept_bytes: 5, error: None })),
+                retry_at_ms: None,
                 left_behind: 0,
-                last_lines: "boom".to_owned(),
+                last_lines: "boom".into(),
             },
         };
         let line = serde_json::to_string(&event).expect("serialises");

@@ -1,6 +1,9 @@
 //! Who waits for whom, in compressed rows: two flat arrays for any number of tasks, and no recursion.
+//!
+//! Tasks that come later, while the run goes on, are kept beside the rows: they are few, or come one at a time.
 
 use crate::ids::TaskIndex;
+use std::collections::HashMap;
 
 /// The tasks that wait for each task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub struct Graph {
     dependents: Vec<TaskIndex>,
     /// How many tasks each one needs.
     need_counts: Vec<u32>,
+    /// Those that came later and wait for a task.
+    later: HashMap<TaskIndex, Vec<TaskIndex>>,
 }
 
 /// Tasks that wait for each other: each needs the next, the last needs the first. The shortest such circle.
@@ -37,13 +42,37 @@ impl Graph {
                 *place += 1;
             }
         }
-        Self { starts, dependents, need_counts }
+        Self { starts, dependents, need_counts, later: HashMap::new() }
+    }
+
+    /// Adds a task after all others; it may need any of them.
+    pub fn push(&mut self, needs: &[TaskIndex]) {
+        let task = TaskIndex(u32::try_from(self.need_counts.len()).unwrap_or(u32::MAX));
+        self.need_counts.push(u32::try_from(needs.len()).unwrap_or(u32::MAX));
+        for need in needs {
+            self.later.entry(*need).or_default().push(task);
+        }
     }
 
     /// The tasks that wait for this one.
-    pub fn dependents(&self, task: TaskIndex) -> &[TaskIndex] {
+    pub fn dependents(&self, task: TaskIndex) -> impl Iterator<Item = TaskIndex> + '_ {
         let i = task.usize();
-        &self.dependents[self.starts[i] as usize..self.starts[i + 1] as usize]
+        let row = match self.starts.get(i..i + 2) {
+            Some(&[start, end]) => &self.dependents[start as usize..end as usize],
+            _ => &[],
+        };
+        let later = if self.later.is_empty() { None } else { self.later.get(&task) };
+        row.iter().chain(later.into_iter().flatten()).copied()
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.need_counts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.need_counts.is_empty()
     }
 
     /// How many tasks this one needs.
@@ -63,7 +92,7 @@ impl Graph {
         let mut done = 0;
         while let Some(task) = free.pop() {
             done += 1;
-            for &dependent in self.dependents(task) {
+            for dependent in self.dependents(task) {
                 unmet[dependent.usize()] -= 1;
                 if unmet[dependent.usize()] == 0 {
                     free.push(dependent);
@@ -90,7 +119,7 @@ impl Graph {
                 if !best.is_empty() && length >= best.len() {
                     break;
                 }
-                for &next in self.dependents(task) {
+                for next in self.dependents(task) {
                     steps += 1;
                     if next == root {
                         // Walking back along who-came-from-whom names each task before the one it needs … the root.
@@ -157,7 +186,21 @@ mod tests {
     #[test]
     fn dependents_are_those_that_wait() {
         let graph = graph(&[&[], &[0], &[0, 1]]);
-        assert_eq!(graph.dependents(TaskIndex(0)), [TaskIndex(1), TaskIndex(2)]);
+        let dependents = |task| graph.dependents(TaskIndex(task)).map(|task| task.0).collect::<Vec<_>>();
+        assert_eq!(dependents(0), [1, 2]);
+        assert_eq!(graph.need_count(TaskIndex(2)), 2);
+    }
+
+    #[test]
+    fn a_task_that_comes_later_waits_like_any_other() {
+        let mut graph = graph(&[&[], &[0]]);
+        graph.push(&[TaskIndex(0), TaskIndex(1)]);
+        graph.push(&[TaskIndex(2)]);
+        let dependents = |task| graph.dependents(TaskIndex(task)).map(|task| task.0).collect::<Vec<_>>();
+        assert_eq!(
+            [dependents(0), dependents(1), dependents(2), dependents(3)],
+            [vec![1, 2], vec![2], vec![3], vec![]]
+        );
         assert_eq!(graph.need_count(TaskIndex(2)), 2);
     }
 }

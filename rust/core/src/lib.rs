@@ -12,7 +12,9 @@ pub mod graph;
 pub mod spec;
 pub mod outcome;
 pub mod event;
+mod ready;
 pub mod state;
+pub mod retry;
 pub mod decide;
 
 pub use event::{Event, Fact};

@@ -1,5 +1,6 @@
 //! How an attempt ended, and what it used. The full space: there is no "other".
 
+use crate::ids::TaskIndex;
 use serde::{Deserialize, Serialize};
 
 /// How an attempt ended.
@@ -10,6 +11,25 @@ pub enum Outcome {
     Succeeded {
         /// The code.
         exit_code: i32,
+    },
+    /// The function returned.
+    Returned,
+    /// The function raised an exception.
+    Raised {
+        /// The exception's class.
+        error: Box<str>,
+        /// What it says.
+        message: Box<str>,
+        /// Whether the task's policy tries again after one like it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        retryable: bool,
+    },
+    /// It ended well, and says that it is not through: it wants to be carried out again.
+    Unfinished,
+    /// A task of its own did not complete.
+    ChildFailed {
+        /// That task.
+        child: TaskIndex,
     },
     /// It exited with any other code.
     Failed {
@@ -40,9 +60,9 @@ pub enum Outcome {
     /// It was never started.
     CouldNotStart {
         /// What was being done, as a bare verb with its object: "change to /srv/data".
-        doing: String,
+        doing: Box<str>,
         /// What the system said.
-        reason: String,
+        reason: Box<str>,
         /// The system's error number, where there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         errno: Option<i32>,
@@ -52,21 +72,43 @@ pub enum Outcome {
     /// The worker that carried it out is gone; nobody knows how far it came.
     Lost {
         /// What became of the worker.
-        why: String,
+        why: Box<str>,
     },
 }
 
 impl Outcome {
     /// Whether the task did what it was for.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Succeeded { .. })
+        matches!(self, Self::Succeeded { .. } | Self::Returned)
+    }
+
+    /// Whether a policy of trying again applies to it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Raised { retryable, .. } => *retryable,
+            Self::Failed { .. }
+            | Self::Killed { .. }
+            | Self::TimedOut { .. }
+            | Self::MemoryExceeded { .. }
+            | Self::CouldNotStart { .. } => true,
+            Self::Succeeded { .. }
+            | Self::Returned
+            | Self::Unfinished
+            | Self::ChildFailed { .. }
+            | Self::Cancelled
+            | Self::Lost { .. } => false,
+        }
     }
 
     /// The exit code, where the program got as far as having one.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Succeeded { exit_code } | Self::Failed { exit_code } => Some(*exit_code),
-            Self::Killed { .. }
+            Self::Returned
+            | Self::Raised { .. }
+            | Self::Unfinished
+            | Self::ChildFailed { .. }
+            | Self::Killed { .. }
             | Self::TimedOut { .. }
             | Self::MemoryExceeded { .. }
             | Self::CouldNotStart { .. }
@@ -82,6 +124,11 @@ impl Outcome {
             Self::Succeeded { exit_code } => {
                 format!("succeeded with exit code {exit_code}, which is allowed")
             }
+            Self::Returned => "succeeded".to_owned(),
+            Self::Raised { error, message, .. } if message.is_empty() => format!("raised {error}"),
+            Self::Raised { error, message, .. } => format!("raised {error}: {message}"),
+            Self::Unfinished => "is to be carried out again".to_owned(),
+            Self::ChildFailed { .. } => "failed in a task of its own".to_owned(),
             Self::Failed { exit_code } => format!("failed with exit code {exit_code}"),
             Self::Killed { signal, core_dumped, out_of_memory } => format!(
                 "was killed by {}{}{}",

@@ -4,7 +4,8 @@ use crate::graph::{Cycle, Graph};
 use crate::ids::TaskIndex;
 use crate::text::{OsText, printable};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A program to run with its arguments: never parsed by a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,32 +20,59 @@ pub struct Command {
 }
 
 /// What a task does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Runs a program.
-    Command(Command),
+    Command(Box<Command>),
     /// Runs a script file through its interpreter.
-    Script {
-        /// The script's file, absolute.
-        path: OsText,
-        /// What is really run.
-        #[serde(flatten)]
-        command: Command,
+    Script(Box<Script>),
+    /// Calls a function of the program that declared the task.
+    Function {
+        /// Its name, for people: `module.name`.
+        function: Arc<str>,
+    },
+    /// Waits for somebody's answer.
+    Approval {
+        /// What is asked.
+        prompt: Arc<str>,
     },
 }
 
+/// A script file and what is really run for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// The script's file, absolute.
+    pub path: OsText,
+    /// What is really run.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
 impl Action {
-    /// The program a worker has to start.
-    pub fn command(&self) -> &Command {
+    /// The program that has to be started, where it is one.
+    pub fn command(&self) -> Option<&Command> {
         match self {
-            Self::Command(command) | Self::Script { command, .. } => command,
+            Self::Command(command) => Some(command),
+            Self::Script(script) => Some(&script.command),
+            Self::Function { .. } | Self::Approval { .. } => None,
+        }
+    }
+}
+
+impl Action {
+    /// The same, to be changed before the task is part of a workflow.
+    pub fn command_mut(&mut self) -> Option<&mut Command> {
+        match self {
+            Self::Command(command) => Some(command),
+            Self::Script(script) => Some(&mut script.command),
+            Self::Function { .. } | Self::Approval { .. } => None,
         }
     }
 }
 
 /// What one attempt may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall time in milliseconds, without the time the run was stopped; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,20 +87,77 @@ pub struct Limits {
     pub grace_ms: u64,
 }
 
-/// One node of a workflow.
+/// When a task starts, as its needs end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// All of them completed.
+    #[default]
+    AllSuccess,
+    /// All of them ended, however.
+    AllDone,
+    /// One of them completed; the others may still run.
+    AnySuccess,
+    /// One of them failed; the others may still run.
+    AnyFailed,
+    /// All of them ended and none failed: they may have been skipped.
+    NoneFailed,
+    /// All of them ended, however, even if the run was cancelled meanwhile.
+    Always,
+}
+
+/// How often and how far apart a failed task is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts in all, the first one included.
+    pub max_attempts: u32,
+    /// Milliseconds before the second attempt.
+    pub initial_delay_ms: u64,
+    /// The most milliseconds before any attempt.
+    pub max_delay_ms: u64,
+    /// By what each delay is longer than the one before.
+    pub base: f64,
+    /// The part of a delay, from 0 to 1, by which chance shortens or lengthens it.
+    pub jitter: f64,
+}
+
+/// How often a task that says it is not through is carried out again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// How often in all before it has failed.
+    pub max_times: u32,
+    /// Milliseconds between.
+    pub delay_ms: u64,
+}
+
+/// A part of one of the run's resources, held while the task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Claim {
+    /// The resource, by its place in the run.
+    pub resource: u32,
+    /// How much of it, in the resource's own units.
+    pub amount: u64,
+}
+
+/// Something there is only so much of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    /// Unique in the workflow.
+pub struct Resource {
+    /// Unique in the run.
     pub name: String,
-    /// What it does.
-    #[serde(flatten)]
-    pub action: Action,
-    /// The tasks that must complete first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<TaskIndex>,
+    /// How much of it there is.
+    pub capacity: u64,
+    /// For a rate: so much may be claimed in any such time, in milliseconds, and nothing is given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_ms: Option<u64>,
+}
+
+/// Under which conditions a task runs, and what becomes of it otherwise. Many tasks share one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
     /// What an attempt may use.
     pub limits: Limits,
     /// Exit codes that count as success.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_exit_codes: Vec<i32>,
     /// Why it is not to run at all; `None` when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,13 +167,77 @@ pub struct Task {
     pub leave_running: bool,
     /// How many attempts may be lost (with the worker that carried them out) before the task fails.
     pub lost_attempts_allowed: u32,
+    /// When it starts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trigger: Trigger,
+    /// Whether it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Whether it may say that it is not through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
+    /// Of the tasks that could start, those with more go first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// What it holds while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+    /// Whether somebody has to be asked before it starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_condition: bool,
+    /// Whether it cleans up: it starts when its needs have ended, whatever happened. Without needs it starts when all tasks
+    /// have ended that clean nothing up; as a part of a task, when all such parts of that have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub teardown: bool,
+    /// Whether it takes no slot, because it only waits for tasks of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slotless: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Policy {
+    /// Whether it may still start after a failure ended what fails fast.
+    pub fn outlives_failure(&self) -> bool {
+        self.outlives_cancel() || matches!(self.trigger, Trigger::AnyFailed | Trigger::AllDone)
+    }
+
+    /// Whether it may still start when the run was asked to end.
+    pub fn outlives_cancel(&self) -> bool {
+        self.teardown || self.trigger == Trigger::Always
+    }
+}
+
+/// One node of a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique in the workflow.
+    pub name: Arc<str>,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: Action,
+    /// The tasks that must end first.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub needs: Box<[TaskIndex]>,
+    /// Under which conditions.
+    #[serde(flatten)]
+    pub policy: Arc<Policy>,
+}
+
+impl Task {
+    /// Whether it cleans up after all tasks that clean nothing up.
+    pub fn cleans_up_last(&self) -> bool {
+        self.policy.teardown && self.needs.is_empty()
+    }
 }
 
 /// A named directed acyclic graph of tasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Workflow {
     name: String,
-    tasks: Vec<Task>,
+    tasks: Vec<Arc<Task>>,
 }
 
 /// A workflow that cannot be one.
@@ -141,26 +290,24 @@ impl Workflow {
     /// A name twice, a need that is not there, tasks that wait for each other, an empty command.
     pub fn new(name: impl Into<String>, tasks: Vec<Task>) -> Result<Self, InvalidWorkflow> {
         u32::try_from(tasks.len()).map_err(|_| InvalidWorkflow::TooManyTasks)?;
-        let mut seen = HashMap::with_capacity(tasks.len());
+        let mut seen = HashSet::with_capacity(tasks.len());
         for task in &tasks {
-            if seen.insert(task.name.as_str(), ()).is_some() {
-                return Err(InvalidWorkflow::DuplicateTask { name: task.name.clone() });
+            let name = || task.name.to_string();
+            if !seen.insert(&*task.name) {
+                return Err(InvalidWorkflow::DuplicateTask { name: name() });
             }
-            if task.action.command().argv.is_empty() {
-                return Err(InvalidWorkflow::EmptyCommand { task: task.name.clone() });
+            if task.action.command().is_some_and(|command| command.argv.is_empty()) {
+                return Err(InvalidWorkflow::EmptyCommand { task: name() });
             }
             if let Some(&need) = task.needs.iter().find(|need| need.usize() >= tasks.len()) {
-                return Err(InvalidWorkflow::UnknownNeed {
-                    task: task.name.clone(),
-                    need,
-                    count: tasks.len(),
-                });
+                return Err(InvalidWorkflow::UnknownNeed { task: name(), need, count: tasks.len() });
             }
         }
-        Graph::new(tasks.iter().map(|task| task.needs.as_slice())).check().map_err(|Cycle(members)| {
-            InvalidWorkflow::Cycle { names: members.iter().map(|i| tasks[i.usize()].name.clone()).collect() }
+        Graph::new(tasks.iter().map(|task| &*task.needs)).check().map_err(|Cycle(members)| {
+            let names = members.iter().map(|i| tasks[i.usize()].name.to_string()).collect();
+            InvalidWorkflow::Cycle { names }
         })?;
-        Ok(Self { name: name.into(), tasks })
+        Ok(Self { name: name.into(), tasks: tasks.into_iter().map(Arc::new).collect() })
     }
 
     /// Its name.
@@ -169,12 +316,12 @@ impl Workflow {
     }
 
     /// Its tasks; a [`TaskIndex`] counts in this order.
-    pub fn tasks(&self) -> &[Task] {
+    pub fn tasks(&self) -> &[Arc<Task>] {
         &self.tasks
     }
 
     /// Gives the parts back.
-    pub fn into_parts(self) -> (String, Vec<Task>) {
+    pub fn into_parts(self) -> (String, Vec<Arc<Task>>) {
         (self.name, self.tasks)
     }
 }

@@ -1,99 +1,154 @@
 //! One turn after another, each on the thread of whoever has something to say:
 //!
 //! 1. take an input, and let the core decide what facts it makes;
-//! 2. record the facts, apply them, and pass on what they mean for the worker;
+//! 2. record the facts, apply them, and pass on what they mean for those who carry tasks out;
 //! 3. let the core say what follows, until nothing does;
-//! 4. when every task has ended, close the worker; when that has ended, the run has.
+//! 4. when every task has ended, close the workers; when they have ended, the run has.
 //!
 //! There is no thread of its own: a worker that reports an end starts what follows from it in the same breath.
 //! Nothing in a turn waits: to record, to apply and to ask are short.
 
 use crate::fault::EngineError;
+use crate::functions::Functions;
 use crate::journal::Journal;
 use crate::plan::Plan;
+use crate::timer::Timer;
 use dirigent_core::decide::{Input, decide, follow};
 use dirigent_core::event::{CancelReason, Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::state::State;
-use dirigent_process::{Asker, Attempt, Report};
+use dirigent_core::outcome::Outcome;
+use dirigent_core::spec::Action;
+use dirigent_core::state::{State, TaskStatus};
+use dirigent_process::{Attempt, Report, Worker};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A conductor and those who speak to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Mutex<Conductor>>);
 
 /// The one place where a run changes.
-#[derive(Debug)]
 pub(crate) struct Conductor {
+    own: Weak<Mutex<Conductor>>,
     run: RunId,
     folder: PathBuf,
     journal: Arc<Journal>,
-    worker: Option<Asker>,
+    /// How to start the worker for processes, at the first one.
+    processes: dirigent_process::Config,
+    worker: Option<Worker>,
+    functions: Option<Box<dyn Functions>>,
+    timer: Timer,
+    clock: Clock,
     state: State,
     closing: bool,
     failure: Option<EngineError>,
 }
 
+/// Milliseconds since 1970 that never jump while the program runs.
+struct Clock {
+    began: Instant,
+    began_ms: i64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { began: Instant::now(), began_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.began_ms.saturating_add(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn instant(&self, at_ms: i64) -> Option<Instant> {
+        let since = u64::try_from(at_ms.saturating_sub(self.began_ms)).unwrap_or(0);
+        self.began.checked_add(Duration::from_millis(since))
+    }
+}
+
+impl std::fmt::Debug for Conductor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conductor").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(run: RunId, folder: PathBuf, journal: Arc<Journal>) -> Self {
-        Self(Arc::new(Mutex::new(Conductor {
-            run,
-            folder,
-            journal,
-            worker: None,
-            state: State::default(),
-            closing: false,
-            failure: None,
-        })))
+    pub(crate) fn new(
+        run: RunId,
+        folder: PathBuf,
+        journal: Arc<Journal>,
+        processes: dirigent_process::Config,
+        functions: Option<Box<dyn Functions>>,
+    ) -> Self {
+        Self(Arc::new_cyclic(|own| {
+            Mutex::new(Conductor {
+                own: own.clone(),
+                run,
+                folder,
+                journal,
+                processes,
+                worker: None,
+                functions,
+                timer: Timer::default(),
+                clock: Clock::start(),
+                state: State::default(),
+                closing: false,
+                failure: None,
+            })
+        }))
     }
 
     /// Waits for a turn of somebody else, which is short.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Conductor> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// For the worker: hears its reports, and that it has ended in whatever way.
-    pub(crate) fn ear(&self) -> Ear {
-        Ear(self.clone())
-    }
 }
 
 /// What a worker speaks into. Dropped with the worker's thread: a run that is not through by then never will be.
-pub(crate) struct Ear(Shared);
-
-impl Ear {
-    pub(crate) fn hear(&self, report: Report) {
-        self.0.lock().take(report);
-    }
+struct Ear {
+    conductor: Shared,
+    /// The thread whose turn it was made in. There, a worker could not be started, and the turn says so itself.
+    made_on: ThreadId,
 }
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.0.lock().fail(EngineError::Bug { part: "the worker" });
+        if std::thread::current().id() != self.made_on {
+            self.conductor.lock().fail(EngineError::Bug { part: "the worker" });
+        }
     }
 }
 
 impl Conductor {
     /// Carries out the plan.
-    pub(crate) fn begin(&mut self, plan: Plan, worker: Asker) {
-        self.worker = Some(worker);
+    pub(crate) fn begin(&mut self, plan: Plan) {
         let (workflow, tasks) = plan.workflow.into_parts();
-        self.record(vec![
-            Fact::RunCreated {
-                run: plan.run,
-                workflow,
-                max_concurrency: plan.max_concurrency,
-                fail_fast: plan.fail_fast,
-                origin: plan.origin,
-            },
-            Fact::TasksDeclared { tasks },
-        ]);
+        let has_tasks = !tasks.is_empty();
+        let created = Fact::RunCreated {
+            run: plan.run,
+            workflow,
+            max_concurrency: plan.max_concurrency,
+            fail_fast: plan.fail_fast,
+            origin: Box::new(plan.origin),
+            resources: plan.resources,
+            timeout_ms: plan.timeout_ms,
+            seed: plan.seed,
+        };
+        let declared = has_tasks.then_some(Fact::TasksDeclared { tasks, parent: None });
+        self.record([created].into_iter().chain(declared).collect());
         self.settle();
     }
 
-    fn take(&mut self, report: Report) {
+    /// Takes an input, with everything that follows from it.
+    pub(crate) fn turn(&mut self, input: Input) {
+        let facts = decide(&self.state, input, self.clock.now_ms());
+        self.record(facts);
+        self.settle();
+    }
+
+    fn hear(&mut self, report: Report) {
         let input = match report {
             Report::Ended(report) => Input::AttemptEnded(report),
             Report::Suspended => Input::Suspended,
@@ -104,16 +159,19 @@ impl Conductor {
         self.turn(input);
     }
 
-    /// Takes an input, with everything that follows from it.
-    pub(crate) fn turn(&mut self, input: Input) {
-        let facts = decide(&self.state, input);
-        self.record(facts);
-        self.settle();
+    /// The worker for processes, where one was needed so far.
+    pub(crate) fn worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
     }
 
-    /// What the worker can be asked without a fact; nothing before it is there.
-    pub(crate) fn worker(&self) -> Option<&Asker> {
-        self.worker.as_ref()
+    /// Gives the worker away, to be waited for by somebody who is not in a turn.
+    pub(crate) fn take_worker(&mut self) -> Option<Worker> {
+        self.worker.take()
+    }
+
+    /// The run as it stands.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     /// The last state, and why the run could not be carried through if it could not.
@@ -129,25 +187,54 @@ impl Conductor {
         if self.state.end().is_none() {
             self.failure.get_or_insert(error);
         }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.timer.close();
+        if let Some(functions) = &self.functions {
+            functions.close();
+        }
         self.journal.close();
     }
 
     fn settle(&mut self) {
         loop {
-            let facts = follow(&self.state);
+            let now_ms = self.clock.now_ms();
+            let facts = follow(&self.state, now_ms);
             if facts.is_empty() {
                 break;
             }
             self.record(facts);
         }
-        if self.state.open() == 0
-            && !std::mem::replace(&mut self.closing, true)
-            && let Some(worker) = &self.worker
-        {
-            worker.close();
+        if self.state.open() == 0 && !std::mem::replace(&mut self.closing, true) {
+            match &self.worker {
+                Some(worker) => worker.asker().close(),
+                None => {
+                    let closed = Input::WorkersClosed { strays: 0, survivors: Vec::new() };
+                    let facts = decide(&self.state, closed, self.clock.now_ms());
+                    self.record(facts);
+                }
+            }
         }
         if self.state.end().is_some() {
-            self.journal.close();
+            self.close();
+        } else {
+            self.set_timer();
+        }
+    }
+
+    fn set_timer(&mut self) {
+        let due_ms = self.state.next_due_ms(self.clock.now_ms());
+        let due = due_ms.and_then(|due_ms| self.clock.instant(due_ms));
+        let own = self.own.clone();
+        let tell = move || {
+            if let Some(conductor) = own.upgrade() {
+                Shared(conductor).lock().settle();
+            }
+        };
+        if let Err(error) = self.timer.set(due, tell) {
+            self.fail(EngineError::Thread(error));
         }
     }
 
@@ -155,33 +242,51 @@ impl Conductor {
         if facts.is_empty() {
             return;
         }
-        for event in self.journal.append(facts, now_ms()) {
+        for event in self.journal.append(facts, self.clock.now_ms()) {
             self.state.apply(&event);
             self.pass_on(&event);
         }
     }
 
-    /// What a fact means for the worker.
-    fn pass_on(&self, event: &Event) {
-        let Some(worker) = &self.worker else {
-            return;
-        };
+    /// What a fact means for those who carry tasks out.
+    fn pass_on(&mut self, event: &Event) {
         match &event.fact {
-            Fact::AttemptStarted { task, attempt } => {
-                if let Some(attempt) = self.attempt(*task, *attempt) {
-                    worker.carry_out(attempt);
+            Fact::AttemptStarted { task, attempt } => self.carry_out(*task, *attempt),
+            Fact::AttemptEnded {
+                task,
+                attempt,
+                outcome: Outcome::Cancelled | Outcome::TimedOut { .. },
+                ..
+            } => {
+                if let Some(functions) = &self.functions {
+                    functions.give_up(*task, *attempt);
                 }
             }
-            Fact::CancelRequested { reason } => {
-                if self.state.is_suspended() {
-                    // The stopped cannot hear a signal, and their grace would never pass.
-                    worker.go_on();
+            Fact::ConditionAsked { task } => {
+                if let (Some(functions), Some(it)) = (&self.functions, self.state.task(*task)) {
+                    functions.ask(*task, &it.spec);
                 }
-                worker.stop(signal(*reason));
+            }
+            Fact::CancelRequested { reason } => self.stop(signal(*reason)),
+            Fact::TaskCancelRequested { task } => {
+                let attempts = self.state.task(*task).map_or(0, |task| task.attempts);
+                if let Some(worker) = &self.worker {
+                    worker.asker().end(*task, attempts, SIGTERM);
+                }
+            }
+            Fact::KillRequested => {
+                if let Some(worker) = &self.worker {
+                    worker.asker().kill();
+                }
             }
             Fact::RunCreated { .. }
             | Fact::TasksDeclared { .. }
+            | Fact::ConditionHeld { .. }
             | Fact::AttemptEnded { .. }
+            | Fact::WaitStarted { .. }
+            | Fact::WaitAnswered { .. }
+            | Fact::WaitTimedOut { .. }
+            | Fact::TaskFailed { .. }
             | Fact::TaskSkipped { .. }
             | Fact::TaskCancelled { .. }
             | Fact::RunSuspended
@@ -190,23 +295,73 @@ impl Conductor {
         }
     }
 
-    fn attempt(&self, task: TaskIndex, attempt: u32) -> Option<Attempt> {
-        let spec = &self.state.task(task)?.spec;
-        Some(Attempt {
+    /// Ends the processes of all tasks but those that are to clean up.
+    fn stop(&self, signal: i32) {
+        let Some(worker) = &self.worker else {
+            return;
+        };
+        let asker = worker.asker();
+        if self.state.is_suspended() {
+            // The stopped cannot hear a signal, and their grace would never pass.
+            asker.go_on();
+        }
+        let tasks = (0u32..).map(TaskIndex).zip(self.state.tasks());
+        let (spared, ended): (Vec<_>, Vec<_>) = tasks
+            .filter(|(_, task)| task.status == TaskStatus::Running && task.spec.action.command().is_some())
+            .partition(|(_, task)| task.spec.policy.outlives_cancel());
+        if spared.is_empty() {
+            return asker.stop(signal);
+        }
+        for (index, task) in ended {
+            asker.end(index, task.attempts, signal);
+        }
+    }
+
+    fn carry_out(&mut self, task: TaskIndex, attempt: u32) {
+        let Some(spec) = self.state.task(task).map(|task| Arc::clone(&task.spec)) else {
+            return;
+        };
+        let command = match &spec.action {
+            Action::Command(command) => command,
+            Action::Script(script) => &script.command,
+            Action::Function { .. } | Action::Approval { .. } => {
+                if let Some(functions) = &self.functions {
+                    functions.carry_out(task, attempt, &spec);
+                }
+                return;
+            }
+        };
+        if self.worker.is_none() {
+            match self.start_worker() {
+                Ok(worker) => self.worker = Some(worker),
+                Err(error) => return self.fail(error),
+            }
+        }
+        let policy = &spec.policy;
+        let attempt = Attempt {
             task,
             attempt,
-            command: spec.action.command().clone(),
-            limits: spec.limits.clone(),
-            allowed_exit_codes: spec.allowed_exit_codes.clone(),
-            leave_running: spec.leave_running,
+            command: command.clone(),
+            limits: policy.limits.clone(),
+            allowed_exit_codes: policy.allowed_exit_codes.clone(),
+            leave_running: policy.leave_running,
             marks: vec![
                 (RUN_VARIABLE.to_owned(), self.run.to_string()),
-                ("DIRIGENT_TASK".to_owned(), spec.name.clone()),
+                ("DIRIGENT_TASK".to_owned(), spec.name.to_string()),
                 ("DIRIGENT_ATTEMPT".to_owned(), attempt.to_string()),
                 ("DIRIGENT_IDEMPOTENCY_KEY".to_owned(), format!("{}-{task}", self.run)),
             ],
             folder: self.folder.join(attempt_folder(task, attempt)),
-        })
+        };
+        if let Some(worker) = &self.worker {
+            worker.asker().carry_out(attempt);
+        }
+    }
+
+    fn start_worker(&self) -> Result<Worker, EngineError> {
+        let conductor = self.own.upgrade().ok_or(EngineError::Bug { part: "the conductor" })?;
+        let ear = Ear { conductor: Shared(conductor), made_on: std::thread::current().id() };
+        Ok(Worker::start(self.processes.clone(), move |report| ear.conductor.lock().hear(report))?)
     }
 }
 
@@ -223,15 +378,13 @@ fn signal(reason: CancelReason) -> i32 {
     match reason {
         CancelReason::Interrupted => SIGINT,
         CancelReason::HungUp => SIGHUP,
-        CancelReason::Terminated | CancelReason::Requested | CancelReason::Storage => SIGTERM,
+        CancelReason::Terminated
+        | CancelReason::Requested
+        | CancelReason::TimedOut
+        | CancelReason::Storage => SIGTERM,
     }
 }
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}

@@ -68,7 +68,7 @@ impl Journal {
 }
 
 /// A reader: a place in a journal. Old and new events come by the same call, and a slow reader hurts only itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Feed {
     journal: Arc<Journal>,
     place: u64,
@@ -80,6 +80,12 @@ impl Feed {
     /// A reader that starts at this place.
     pub fn new(journal: Arc<Journal>, place: u64) -> Self {
         Self { journal, place, pace: Duration::ZERO, rested: None }
+    }
+
+    /// A reader of the same from another place on.
+    #[must_use]
+    pub fn at(&self, place: u64) -> Self {
+        Self { place, ..self.clone() }
     }
 
     /// Rests this long after events were given, so that many small events cost few wakings. The end is told at once.

@@ -8,10 +8,13 @@ pub mod fault;
 pub mod journal;
 pub mod events_file;
 pub mod plan;
+pub mod functions;
+mod timer;
 mod conductor;
 pub mod run;
 
 pub use fault::EngineError;
+pub use functions::Functions;
 pub use journal::{Feed, Journal, News};
 pub use plan::Plan;
 pub use run::{Config, Run};

@@ -2,7 +2,7 @@
 
 use dirigent_core::event::Origin;
 use dirigent_core::ids::RunId;
-use dirigent_core::spec::Workflow;
+use dirigent_core::spec::{Resource, Workflow};
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
@@ -17,4 +17,26 @@ pub struct Plan {
     pub fail_fast: bool,
     /// Where and by what it runs.
     pub origin: Origin,
+    /// What there is only so much of.
+    pub resources: Vec<Resource>,
+    /// How long it may take in all, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// What chance is drawn from.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// A plan without limits.
+    pub fn new(run: RunId, workflow: Workflow) -> Self {
+        Self {
+            run,
+            workflow,
+            max_concurrency: u32::MAX,
+            fail_fast: false,
+            origin: Origin::default(),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+        }
+    }
 }

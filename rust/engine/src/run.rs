@@ -2,13 +2,14 @@
 
 use crate::conductor::{RUN_VARIABLE, Shared};
 use crate::fault::EngineError;
+use crate::functions::Functions;
 use crate::journal::{Feed, Journal};
 use crate::plan::Plan;
-use dirigent_core::decide::Input;
+use dirigent_core::decide::{Input, Report};
 use dirigent_core::event::CancelReason;
-use dirigent_core::ids::RunId;
+use dirigent_core::ids::{RunId, TaskIndex};
+use dirigent_core::spec::Task;
 use dirigent_core::state::State;
-use dirigent_process::Worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,13 +18,13 @@ pub use crate::conductor::attempt_folder;
 /// What an engine needs to know of its surroundings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The executable that can be the guard.
+    /// The executable that can be the guard. It is started with the first process.
     pub guard: PathBuf,
     /// The version it must have.
     pub version: &'static str,
     /// Whether this process is one that orphans come to; see [`dirigent_process::worker::adopt_orphans`].
     pub adopts_orphans: bool,
-    /// The folder of the run, which exists.
+    /// The folder of the run: logs go there.
     pub folder: PathBuf,
 }
 
@@ -33,29 +34,33 @@ pub struct Run {
     id: RunId,
     journal: Arc<Journal>,
     control: Control,
-    worker: Option<Worker>,
+    is_left: bool,
 }
 
 impl Run {
-    /// Starts a run.
-    ///
-    /// # Errors
-    ///
-    /// The guard cannot be started, or the system refuses threads or descriptors. Then nothing was started.
-    pub fn start(plan: Plan, config: Config) -> Result<Self, EngineError> {
+    /// Starts a run of processes.
+    pub fn start(plan: Plan, config: Config) -> Self {
+        let run = Self::prepare(plan.run.clone(), config, None);
+        run.begin(plan);
+        run
+    }
+
+    /// Makes a run that has not begun: so that those who carry out functions can be told where to report.
+    pub fn prepare(id: RunId, config: Config, functions: Option<Box<dyn Functions>>) -> Self {
         let journal = Arc::new(Journal::default());
-        let id = plan.run.clone();
-        let conductor = Shared::new(id.clone(), config.folder, Arc::clone(&journal));
-        let worker_config = dirigent_process::Config {
+        let processes = dirigent_process::Config {
             guard: config.guard,
             version: config.version,
             run_mark: format!("{RUN_VARIABLE}={id}").into_bytes(),
             adopts_orphans: config.adopts_orphans,
         };
-        let ear = conductor.ear();
-        let worker = Worker::start(worker_config, move |report| ear.hear(report))?;
-        conductor.lock().begin(plan, worker.asker().clone());
-        Ok(Self { id, journal, control: Control { conductor }, worker: Some(worker) })
+        let conductor = Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, functions);
+        Self { id, journal, control: Control { conductor }, is_left: false }
+    }
+
+    /// Begins a run that was prepared.
+    pub fn begin(&self, plan: Plan) {
+        self.control.conductor.lock().begin(plan);
     }
 
     /// Its id.
@@ -77,17 +82,22 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// The worker could not go on, or has ended unexpectedly.
+    /// The guard cannot be started, the worker could not go on, or has ended unexpectedly.
     pub fn wait(mut self) -> Result<State, EngineError> {
+        self.is_left = true;
         self.journal.wait_until_closed();
-        drop(self.worker.take());
+        // A worker that has ended is waited for outside of any turn: it may still speak.
+        let worker = self.control.conductor.lock().take_worker();
+        drop(worker);
         self.control.conductor.lock().result()
     }
 
     /// Asks the run to end and leaves it to do so by itself, in its grace.
     pub fn abandon(mut self) {
+        self.is_left = true;
         self.control.cancel(CancelReason::Requested);
-        if let Some(worker) = self.worker.take() {
+        let worker = self.control.conductor.lock().take_worker();
+        if let Some(worker) = worker {
             worker.leave();
         }
     }
@@ -95,42 +105,89 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if self.worker.is_some() {
-            self.control.cancel(CancelReason::Requested);
+        if !self.is_left {
+            self.control.kill();
+            let worker = self.control.conductor.lock().take_worker();
+            drop(worker);
         }
     }
 }
 
-/// Asks things of a run. To one that has ended it says nothing.
+/// Asks and tells things of a run. To one that has ended it says nothing.
 #[derive(Clone, Debug)]
 pub struct Control {
     conductor: Shared,
 }
 
 impl Control {
-    /// Asks the run to end: nothing new starts, what runs gets a signal, and after its grace is killed.
+    /// Asks the run to end: nothing new starts but what cleans up, what runs gets a signal, and after its grace is killed.
     pub fn cancel(&self, reason: CancelReason) {
-        self.conductor.lock().turn(Input::Cancel(reason));
+        self.say(Input::Cancel(reason));
     }
 
-    /// Kills every process of the run.
+    /// Ends everything at once.
     pub fn kill(&self) {
-        if let Some(worker) = self.conductor.lock().worker() {
-            worker.kill();
-        }
+        self.say(Input::Kill);
+    }
+
+    /// Asks one task to end, with all that are part of it.
+    pub fn cancel_task(&self, task: TaskIndex) {
+        self.say(Input::CancelTask(task));
     }
 
     /// Stops every process of the run, and its clocks.
     pub fn suspend(&self) {
         if let Some(worker) = self.conductor.lock().worker() {
-            worker.suspend();
+            worker.asker().suspend();
         }
     }
 
     /// Lets a stopped run go on.
     pub fn go_on(&self) {
         if let Some(worker) = self.conductor.lock().worker() {
-            worker.go_on();
+            worker.asker().go_on();
         }
     }
+
+    /// Reports how an attempt of a function ended.
+    pub fn report(&self, report: Report) {
+        self.say(Input::AttemptEnded(report));
+    }
+
+    /// Reports that a function consists of these tasks. `make` gets the index of the first of them.
+    pub fn expand(&self, task: TaskIndex, attempt: u32, make: impl FnOnce(TaskIndex) -> Vec<Arc<Task>>) {
+        let mut conductor = self.conductor.lock();
+        let children = make(next_index(conductor.state()));
+        conductor.turn(Input::Expanded { task, attempt, children });
+    }
+
+    /// Adds tasks. `make` gets the index of the first of them.
+    pub fn declare(&self, make: impl FnOnce(TaskIndex) -> Vec<Arc<Task>>) {
+        let mut conductor = self.conductor.lock();
+        let tasks = make(next_index(conductor.state()));
+        conductor.turn(Input::Declared(tasks));
+    }
+
+    /// Says whether a task is to run, or why that cannot be said.
+    pub fn answer_condition(&self, task: TaskIndex, holds: Result<bool, Box<str>>) {
+        self.say(Input::ConditionAnswered { task, holds });
+    }
+
+    /// Answers a task that waits.
+    pub fn answer(&self, task: TaskIndex, approved: bool, comment: Box<str>) {
+        self.say(Input::Answered { task, approved, comment });
+    }
+
+    /// Looks at the run as it stands; short, since nothing goes on meanwhile.
+    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(self.conductor.lock().state())
+    }
+
+    fn say(&self, input: Input) {
+        self.conductor.lock().turn(input);
+    }
+}
+
+fn next_index(state: &State) -> TaskIndex {
+    TaskIndex(u32::try_from(state.tasks().len()).unwrap_or(u32::MAX))
 }

@@ -11,6 +11,7 @@ use crate::table::{Table, carries, signal};
 use crate::wire::{Order, Word};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use dirigent_core::decide::Report as AttemptReport;
+use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::{Outcome, Usage};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
@@ -68,6 +69,7 @@ pub enum Report {
 enum Ask {
     Start(Box<Attempt>),
     Stop { signal: i32 },
+    End { task: TaskIndex, attempt: u32, signal: i32 },
     Kill,
     Suspend,
     Continue,
@@ -135,6 +137,11 @@ impl Asker {
         self.ask(Ask::Stop { signal });
     }
 
+    /// Sends a signal to every process of one attempt, and SIGKILL when its grace is over.
+    pub fn end(&self, task: TaskIndex, attempt: u32, signal: i32) {
+        self.ask(Ask::End { task, attempt, signal });
+    }
+
     /// Kills every process of every attempt.
     pub fn kill(&self) {
         self.ask(Ask::Kill);
@@ -196,6 +203,7 @@ struct Running {
     /// Since when it has been tried to start it.
     since: Instant,
     pid: Option<i32>,
+    is_asked_to_end: bool,
     pipes: [Pipe; 2],
 }
 
@@ -210,7 +218,8 @@ struct Loop {
     waiting: VecDeque<(Box<Attempt>, Instant)>,
     next_token: u64,
     guards_lost: u32,
-    stopping: bool,
+    /// What was asked for before was asked to end.
+    stopped_at: Option<Instant>,
     closing: bool,
     done: bool,
     buffer: Box<[u8]>,
@@ -234,7 +243,7 @@ impl Loop {
             waiting: VecDeque::new(),
             next_token: 0,
             guards_lost: 0,
-            stopping: false,
+            stopped_at: None,
             closing: false,
             done: false,
             buffer: vec![0; READ_BYTES].into(),
@@ -291,12 +300,12 @@ impl Loop {
 
     fn obey(&mut self, ask: Ask) {
         match ask {
-            Ask::Start(attempt) if self.stopping => self.report_unstarted(&attempt, Outcome::Cancelled),
             Ask::Start(attempt) => self.start(attempt, Instant::now()),
             Ask::Stop { signal } => {
                 self.cancel_waiting();
                 self.order(&Order::EndAll { signal });
             }
+            Ask::End { task, attempt, signal } => self.end(task, attempt, signal),
             Ask::Kill => {
                 self.cancel_waiting();
                 self.order(&Order::KillAll);
@@ -314,8 +323,22 @@ impl Loop {
         }
     }
 
+    fn end(&mut self, task: TaskIndex, attempt: u32, signal: i32) {
+        let is_it = |one: &Attempt| (one.task, one.attempt) == (task, attempt);
+        if let Some(at) = self.waiting.iter().position(|(one, _)| is_it(one)) {
+            if let Some((one, _)) = self.waiting.remove(at) {
+                self.report_unstarted(&one, Outcome::Cancelled);
+            }
+        } else if let Some((&token, running)) =
+            self.running.iter_mut().find(|(_, running)| is_it(&running.attempt))
+        {
+            running.is_asked_to_end = true;
+            self.order(&Order::End { token, signal });
+        }
+    }
+
     fn cancel_waiting(&mut self) {
-        self.stopping = true;
+        self.stopped_at = Some(Instant::now());
         for (attempt, _) in std::mem::take(&mut self.waiting) {
             self.report_unstarted(&attempt, Outcome::Cancelled);
         }
@@ -342,7 +365,10 @@ impl Loop {
         {
             let doing = "start the guard process".to_owned();
             let reason = dirigent_core::fault::chain(&error);
-            return self.report_unstarted(&attempt, Outcome::CouldNotStart { doing, reason, errno: None });
+            return self.report_unstarted(
+                &attempt,
+                Outcome::CouldNotStart { doing: doing.into(), reason: reason.into(), errno: None },
+            );
         }
         let Some(connection) = &self.connection else {
             return;
@@ -360,7 +386,7 @@ impl Loop {
         let cap = attempt.limits.output_bytes;
         let stream = |reader, name: &str| Pipe::new(reader, Capture::new(attempt.folder.join(name), cap));
         let pipes = [stream(outs.0, "stdout.log"), stream(errs.0, "stderr.log")];
-        self.running.insert(token, Running { attempt, since, pid: None, pipes });
+        self.running.insert(token, Running { attempt, since, pid: None, is_asked_to_end: false, pipes });
         if sent.is_err() {
             self.lose_guard();
         }
@@ -376,13 +402,13 @@ impl Loop {
 
     /// The system has nothing to spare: later may do, unless nothing of ours will end and it has been long.
     fn wait_or_give_up(&mut self, attempt: Box<Attempt>, since: Instant, doing: &str, errno: Errno) {
-        if self.stopping {
+        if self.stopped_at.is_some_and(|stopped| since < stopped) {
             return self.report_unstarted(&attempt, Outcome::Cancelled);
         }
         if self.running.is_empty() && since.elapsed() > EXHAUSTED_LIMIT {
             let outcome = Outcome::CouldNotStart {
-                doing: doing.to_owned(),
-                reason: std::io::Error::from(errno).to_string(),
+                doing: doing.into(),
+                reason: std::io::Error::from(errno).to_string().into(),
                 errno: Some(errno.raw_os_error()),
             };
             return self.report_unstarted(&attempt, outcome);
@@ -438,7 +464,11 @@ impl Loop {
                 }
                 let reason = std::io::Error::from(errno).to_string();
                 let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
-                let outcome = Outcome::CouldNotStart { doing, reason, errno: Some(errno.raw_os_error()) };
+                let outcome = Outcome::CouldNotStart {
+                    doing: doing.into(),
+                    reason: reason.into(),
+                    errno: Some(errno.raw_os_error()),
+                };
                 self.report_unstarted(&running.attempt, outcome);
             }
             Word::Ended { token, exit, cause, usage, left_behind } => {
@@ -467,7 +497,12 @@ impl Loop {
         self.guards_lost += 1;
         let survivors = self.end_marked();
         for (_, running) in std::mem::take(&mut self.running) {
-            let outcome = if self.stopping { Outcome::Cancelled } else { Outcome::Lost { why: why.clone() } };
+            let is_asked_to_end =
+                running.is_asked_to_end || self.stopped_at.is_some_and(|stopped| running.since < stopped);
+            let outcome = match is_asked_to_end {
+                true => Outcome::Cancelled,
+                false => Outcome::Lost { why: why.as_str().into() },
+            };
             self.report(running, outcome, Usage::default(), 0);
         }
         if self.closing {
@@ -517,7 +552,7 @@ impl Loop {
         }
         let why = error.to_string();
         for (_, running) in std::mem::take(&mut self.running) {
-            self.report(running, Outcome::Lost { why: why.clone() }, Usage::default(), 0);
+            self.report(running, Outcome::Lost { why: why.as_str().into() }, Usage::default(), 0);
         }
         self.done = true;
         (self.tell)(Report::Failed(error));
@@ -537,24 +572,15 @@ impl Loop {
             attempt: running.attempt.attempt,
             outcome,
             usage,
-            stdout: stdout.finish(),
-            stderr: stderr.finish(),
+            stdout: stdout.finish().map(Box::new),
+            stderr: stderr.finish().map(Box::new),
             left_behind,
-            last_lines,
+            last_lines: last_lines.into(),
         }));
     }
 
     fn report_unstarted(&mut self, attempt: &Attempt, outcome: Outcome) {
-        (self.tell)(Report::Ended(AttemptReport {
-            task: attempt.task,
-            attempt: attempt.attempt,
-            outcome,
-            usage: Usage::default(),
-            stdout: None,
-            stderr: None,
-            left_behind: 0,
-            last_lines: String::new(),
-        }));
+        (self.tell)(Report::Ended(AttemptReport::new(attempt.task, attempt.attempt, outcome)));
     }
 }
 

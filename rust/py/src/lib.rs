@@ -7,6 +7,7 @@ mod plain;
 mod scripts;
 mod run;
 mod results;
+mod workflow;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -37,5 +38,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(results::write_report, module)?)?;
     module.add_function(wrap_pyfunction!(results::write_whole, module)?)?;
+    module.add_function(wrap_pyfunction!(workflow::session::state_folder, module)?)?;
+    module.add_class::<workflow::plan::Plan>()?;
+    module.add_class::<workflow::session::Session>()?;
+    module.add_class::<workflow::seat::Seat>()?;
+    module.add_class::<workflow::crew::Crew>()?;
     Ok(())
 }

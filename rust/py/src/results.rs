@@ -7,13 +7,14 @@ use dirigent_cli::record;
 use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
-use dirigent_core::spec::{Action, Command, Limits, Task};
+use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::state::State;
 use dirigent_core::text::plain_output;
 use dirigent_report::{Format, Logs, RunView, ScriptResult, ScriptStatus, StreamName};
 use jiff::Timestamp;
 use pyo3::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Writes a file whole or not at all.
 #[pyfunction]
@@ -83,10 +84,16 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
             workflow: "scripts".to_owned(),
             max_concurrency: 1,
             fail_fast: false,
-            origin,
+            origin: Box::new(origin),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
         },
     );
-    events.tell(began, Fact::TasksDeclared { tasks: results.iter().map(declared).collect() });
+    events.tell(
+        began,
+        Fact::TasksDeclared { tasks: results.iter().map(declared).map(Arc::new).collect(), parent: None },
+    );
     for (task, result) in (0u32..).map(TaskIndex).zip(results) {
         let Some(outcome) = outcome(result) else {
             let text = result.error.clone().unwrap_or_else(|| "skipped".to_owned());
@@ -96,7 +103,7 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
         events.tell(moment(&result.start_time).unwrap_or(began), Fact::AttemptStarted { task, attempt: 1 });
         let stream = |text: &str| {
             let bytes = text.len() as u64;
-            (bytes > 0).then_some(Stream { bytes, kept_bytes: bytes, error: None })
+            (bytes > 0).then(|| Box::new(Stream { bytes, kept_bytes: bytes, error: None }))
         };
         let last_lines = if outcome.is_success() { String::new() } else { last_lines(result) };
         let micros = |seconds: f64| (seconds * 1e6) as u64;
@@ -114,8 +121,9 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
                 },
                 stdout: stream(&result.stdout),
                 stderr: stream(&result.stderr),
+                retry_at_ms: None,
                 left_behind: result.left_behind,
-                last_lines,
+                last_lines: last_lines.into(),
             },
         );
     }
@@ -139,17 +147,13 @@ impl Events {
 fn declared(result: &ScriptResult) -> Task {
     let path = Path::new(&result.script);
     Task {
-        name: result.name.clone(),
-        action: Action::Script {
+        name: result.name.as_str().into(),
+        action: Action::Script(Box::new(Script {
             path: path.into(),
             command: Command { argv: vec![path.into()], cwd: "".into(), env: Vec::new() },
-        },
-        needs: Vec::new(),
-        limits: Limits::default(),
-        allowed_exit_codes: vec![0],
-        skip: None,
-        leave_running: false,
-        lost_attempts_allowed: 0,
+        })),
+        needs: Box::default(),
+        policy: Arc::new(Policy { allowed_exit_codes: vec![0], ..Policy::default() }),
     }
 }
 
@@ -162,7 +166,7 @@ fn outcome(result: &ScriptResult) -> Option<Outcome> {
         (ScriptStatus::Failed, Some(exit_code)) => Outcome::Failed { exit_code },
         (ScriptStatus::Timeout, _) => Outcome::TimedOut { limit_ms: (result.execution_time * 1000.0) as u64 },
         (ScriptStatus::Failed, None) | (ScriptStatus::Error, _) => {
-            Outcome::CouldNotStart { doing: "complete it".to_owned(), reason: said(), errno: None }
+            Outcome::CouldNotStart { doing: "complete it".into(), reason: said().into(), errno: None }
         }
     })
 }

@@ -9,7 +9,7 @@ use dirigent_cli::plan::{self, Common};
 use dirigent_cli::record::{LogFolder, state_dir};
 use dirigent_cli::surroundings::Surroundings;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Command, Limits, Task, Workflow};
+use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::state::State;
 use dirigent_engine::News;
 use dirigent_engine::run::attempt_folder;
@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often a wait looks for signals: Ctrl-C is answered within this and a little.
@@ -58,7 +59,7 @@ pub(crate) fn run_script<'py>(
         let script =
             Script { name: common.name(&path), relative: path.clone(), path: path.clone(), interpreter };
         let workflow = plan::workflow("run_script", &[script], &common).map_err(|error| raised(py, error))?;
-        workflow.into_parts().1.remove(0)
+        Task::clone(&workflow.into_parts().1[0])
     };
     let mut timeout = timeout;
     if let Some(config) = config.filter(|config| !config.is_none()) {
@@ -101,14 +102,14 @@ pub(crate) fn run_command<'py>(
         env: Vec::new(),
     };
     let mut task = Task {
-        name,
-        action: Action::Command(command),
-        needs: Vec::new(),
-        limits: Limits { grace_ms: 1000, ..Limits::default() },
-        allowed_exit_codes: vec![0],
-        skip: None,
-        leave_running: false,
-        lost_attempts_allowed: 0,
+        name: name.into(),
+        action: Action::Command(Box::new(command)),
+        needs: Box::default(),
+        policy: Arc::new(Policy {
+            limits: Limits { grace_ms: 1000, ..Limits::default() },
+            allowed_exit_codes: vec![0],
+            ..Policy::default()
+        }),
     };
     change(py, &mut task, timeout, env, cwd.map(|cwd| surroundings.absolute(&cwd)), memory_limit_mb)?;
     run_task(py, task, &project, &surroundings, guard)
@@ -131,9 +132,10 @@ fn found_interpreter(path: &Path, project: &Config) -> Interpreter {
 
 /// Puts the settings of a file over a task.
 fn apply(task: &mut Task, settings: &dirigent_project::ScriptSettings, python: &Path) {
-    let Action::Script { path, command } = &mut task.action else {
+    let Action::Script(script) = &mut task.action else {
         return;
     };
+    let (path, command) = (&script.path, &mut script.command);
     if let Some(interpreter) = &settings.interpreter {
         command.argv = interpreter.iter().map(Into::into).chain([path.clone()]).collect();
     } else if command.argv.is_empty() {
@@ -146,11 +148,12 @@ fn apply(task: &mut Task, settings: &dirigent_project::ScriptSettings, python: &
     if let Some(cwd) = &settings.cwd {
         command.cwd = cwd.into();
     }
-    task.allowed_exit_codes = settings.allowed_exit_codes.iter().map(|code| i32::from(*code)).collect();
-    task.limits.memory_bytes = settings.memory_limit_mb.map(|mb| mb << 20);
-    task.leave_running = settings.leave_running;
+    let policy = Arc::make_mut(&mut task.policy);
+    policy.allowed_exit_codes = settings.allowed_exit_codes.iter().map(|code| i32::from(*code)).collect();
+    policy.limits.memory_bytes = settings.memory_limit_mb.map(|mb| mb << 20);
+    policy.leave_running = settings.leave_running;
     if settings.skip {
-        task.skip =
+        policy.skip =
             Some(settings.skip_reason.clone().unwrap_or_else(|| "the configuration says so".to_owned()));
     }
 }
@@ -164,25 +167,27 @@ fn change(
     cwd: Option<PathBuf>,
     memory_limit_mb: Option<u64>,
 ) -> PyResult<()> {
+    let limits = &mut Arc::make_mut(&mut task.policy).limits;
     if let Some(seconds) = timeout {
         if !(seconds.is_finite() && seconds > 0.0) {
             let message = format!("a timeout is a number of seconds above 0, not {seconds}");
             return Err(misused(py, message, Some("pass None for no limit".to_owned())));
         }
-        task.limits.timeout_ms = Some(((seconds * 1000.0).ceil() as u64).max(1));
+        limits.timeout_ms = Some(((seconds * 1000.0).ceil() as u64).max(1));
     } else {
-        task.limits.timeout_ms = None;
+        limits.timeout_ms = None;
     }
     if let Some(mb) = memory_limit_mb {
         if mb == 0 {
             return Err(misused(py, "a memory limit is at least 1 MiB".to_owned(), None));
         }
-        task.limits.memory_bytes = Some(mb << 20);
+        limits.memory_bytes = Some(mb << 20);
     }
-    let (Action::Command(command) | Action::Script { command, .. }) = &mut task.action;
-    command.env.extend(env.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))));
-    if let Some(cwd) = cwd {
-        command.cwd = cwd.into();
+    if let Some(command) = task.action.command_mut() {
+        command.env.extend(env.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))));
+        if let Some(cwd) = cwd {
+            command.cwd = cwd.into();
+        }
     }
     Ok(())
 }
@@ -195,7 +200,7 @@ fn run_task<'py>(
     guard: PathBuf,
 ) -> PyResult<Bound<'py, PyAny>> {
     let start = || -> Result<Conducted, CliError> {
-        let workflow = Workflow::new(task.name.clone(), vec![task])?;
+        let workflow = Workflow::new(task.name.to_string(), vec![task])?;
         let order = Order {
             jobs: Some(1),
             fail_fast: false,

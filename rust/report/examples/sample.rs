@@ -3,10 +3,11 @@
 
 use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
-use dirigent_core::spec::{Action, Command, Limits, Task};
+use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
 use dirigent_report::{Format, Logs, RunView, StreamName};
+use std::sync::Arc;
 use std::time::Instant;
 
 const CREATED_AT_MS: i64 = 1_795_196_045_120;
@@ -57,8 +58,8 @@ fn made() -> Vec<Made> {
             "checks/missing.sh",
             0,
             Outcome::CouldNotStart {
-                doing: "run /usr/bin/zsh".to_owned(),
-                reason: "no such file".to_owned(),
+                doing: "run /usr/bin/zsh".into(),
+                reason: "no such file".into(),
                 errno: Some(2),
             },
             "",
@@ -77,14 +78,10 @@ fn command(name: &str, needs: Vec<TaskIndex>) -> Task {
     let argv = ["/usr/bin/python3", name, "--day", "2026-11-20"].map(OsText::from).into();
     let command = Command { argv, cwd: OsText::from("/srv/etl"), env: Vec::new() };
     Task {
-        name: name.to_owned(),
-        action: Action::Script { path: OsText::from(format!("/srv/etl/{name}")), command },
-        needs,
-        limits: Limits::default(),
-        allowed_exit_codes: vec![0, 3],
-        skip: None,
-        leave_running: false,
-        lost_attempts_allowed: 0,
+        name: name.into(),
+        action: Action::Script(Box::new(Script { path: OsText::from(format!("/srv/etl/{name}")), command })),
+        needs: needs.into(),
+        policy: Arc::new(Policy { allowed_exit_codes: vec![0, 3], ..Policy::default() }),
     }
 }
 
@@ -98,13 +95,16 @@ fn events(count: usize) -> Vec<Event> {
             workflow: "nightly".to_owned(),
             max_concurrency: LANES as u32,
             fail_fast: false,
-            origin: Origin {
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+            origin: Box::new(Origin {
                 version: "0.1.0".to_owned(),
                 host: "workshop".to_owned(),
                 pid: 4711,
                 root: Some(OsText::from("/srv/etl")),
                 utc_offset_min: 60,
-            },
+            }),
         },
     )];
     // In a large run only the first of a thousand fails.
@@ -116,9 +116,8 @@ fn events(count: usize) -> Vec<Event> {
         0 => kinds[kind(i)].name.to_owned(),
         round => format!("shard-{round:04}/{}", kinds[kind(i)].name),
     };
-    let tasks =
-        (0..count).map(|i| command(&name(i), if i == 7 { vec![TaskIndex(3)] } else { Vec::new() })).collect();
-    facts.push((0, Fact::TasksDeclared { tasks }));
+    let tasks = (0..count).map(|i| command(&name(i), if i == 7 { vec![TaskIndex(3)] } else { Vec::new() }));
+    facts.push((0, Fact::TasksDeclared { tasks: tasks.map(Arc::new).collect(), parent: None }));
     let mut lanes = [30u64; LANES];
     for i in 0..count {
         let (task, made) = (TaskIndex(i as u32), &kinds[kind(i)]);
@@ -146,7 +145,7 @@ fn events(count: usize) -> Vec<Event> {
 fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
     let started = !matches!(outcome, Outcome::CouldNotStart { .. });
     let bytes = if task.0 == 4 { 300 << 20 } else { 800 + u64::from(task.0 % 7) * 311 };
-    let stream = |bytes: u64| Stream { bytes, kept_bytes: bytes.min(64 << 20), error: None };
+    let stream = |bytes: u64| Box::new(Stream { bytes, kept_bytes: bytes.min(64 << 20), error: None });
     Fact::AttemptEnded {
         task,
         attempt: 1,
@@ -159,8 +158,9 @@ fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> 
         },
         stdout: started.then(|| stream(bytes)),
         stderr: (!last_lines.is_empty()).then(|| stream(last_lines.len() as u64)),
+        retry_at_ms: None,
         left_behind: u32::from(task.0 == 6),
-        last_lines: last_lines.to_owned(),
+        last_lines: last_lines.into(),
     }
 }
 

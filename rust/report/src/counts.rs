@@ -17,6 +17,8 @@ pub struct Counts {
     pub skipped: usize,
     pub running: usize,
     pub retrying: usize,
+    #[serde(default)]
+    pub waiting: usize,
     pub pending: usize,
 }
 
@@ -27,6 +29,7 @@ impl Counts {
             TaskStatus::Pending => self.pending,
             TaskStatus::Running => self.running,
             TaskStatus::Retrying => self.retrying,
+            TaskStatus::Waiting => self.waiting,
             TaskStatus::Completed => self.completed,
             TaskStatus::Failed => self.failed,
             TaskStatus::TimedOut => self.timed_out,
@@ -50,6 +53,7 @@ impl Counts {
             skipped: state.count(TaskStatus::Skipped),
             running: state.count(TaskStatus::Running),
             retrying: state.count(TaskStatus::Retrying),
+            waiting: state.count(TaskStatus::Waiting),
             pending: state.count(TaskStatus::Pending),
         }
     }

@@ -20,4 +20,5 @@ pub mod format;
 pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};
 pub use script_result::{ScriptResult, ScriptStatus};
+pub use sentence::task_sentence;
 pub use summary::{Summary, TaskSummary};

@@ -106,8 +106,10 @@ pub(crate) fn script_status(task: &TaskSummary) -> ScriptStatus {
             Some("could_not_start" | "lost") | None => ScriptStatus::Error,
             Some(_) => ScriptStatus::Failed,
         },
-        TaskStatus::Cancelled | TaskStatus::Pending | TaskStatus::Running | TaskStatus::Retrying => {
-            ScriptStatus::Error
-        }
+        TaskStatus::Cancelled
+        | TaskStatus::Pending
+        | TaskStatus::Waiting
+        | TaskStatus::Running
+        | TaskStatus::Retrying => ScriptStatus::Error,
     }
 }

@@ -33,10 +33,11 @@ pub(crate) fn run_sentence(state: &State, counts: &Counts) -> String {
 }
 
 /// What happened to a task.
-pub(crate) fn task_sentence(state: &State, task: &TaskState) -> String {
+pub fn task_sentence(state: &State, task: &TaskState) -> String {
     let ended = task.ended.as_ref().map(|ended| &ended.outcome);
     match (task.status, ended) {
         (TaskStatus::Pending, _) => "has not started".to_owned(),
+        (TaskStatus::Waiting, _) => "waits for an answer".to_owned(),
         (TaskStatus::Running, _) => "has not ended".to_owned(),
         (TaskStatus::Skipped, _) => {
             let reason = task.skipped.as_ref().map(|reason| skip_reason(state, reason));
@@ -49,9 +50,12 @@ pub(crate) fn task_sentence(state: &State, task: &TaskState) -> String {
         (TaskStatus::Completed | TaskStatus::Failed | TaskStatus::TimedOut, Some(outcome)) => {
             outcome.sentence()
         }
-        (TaskStatus::Retrying | TaskStatus::Completed | TaskStatus::Failed | TaskStatus::TimedOut, None) => {
-            task.status.name().replace('_', " ")
-        }
+        (TaskStatus::TimedOut, None) => "was not answered in time".to_owned(),
+        (TaskStatus::Failed, None) => match &task.remark {
+            Some(why) if !why.is_empty() => format!("failed: {}", printable(why)),
+            _ => "failed".to_owned(),
+        },
+        (TaskStatus::Retrying | TaskStatus::Completed, None) => task.status.name().to_owned(),
     }
 }
 
@@ -67,6 +71,8 @@ pub(crate) fn skip_reason(state: &State, reason: &SkipReason) -> String {
             let status = state.task(*need).map_or(TaskStatus::Failed, |task| task.status);
             format!("it needs {}, which {}", name(*need), past_tense(status))
         }
+        SkipReason::TriggerNotMet => "its needs ended in other ways than it waits for".to_owned(),
+        SkipReason::Condition => "its condition did not hold".to_owned(),
         SkipReason::FailFast { failed } => format!("{} failed first", name(*failed)),
     }
 }
@@ -78,7 +84,9 @@ fn past_tense(status: TaskStatus) -> &'static str {
         TaskStatus::Cancelled => "was cancelled",
         TaskStatus::Skipped => "was skipped",
         TaskStatus::Completed => "completed",
-        TaskStatus::Pending | TaskStatus::Running | TaskStatus::Retrying => "has not completed",
+        TaskStatus::Pending | TaskStatus::Waiting | TaskStatus::Running | TaskStatus::Retrying => {
+            "has not completed"
+        }
     }
 }
 
@@ -86,6 +94,10 @@ fn past_tense(status: TaskStatus) -> &'static str {
 pub(crate) fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded { .. } => "succeeded",
+        Outcome::Returned => "returned",
+        Outcome::Raised { .. } => "raised",
+        Outcome::Unfinished => "unfinished",
+        Outcome::ChildFailed { .. } => "child_failed",
         Outcome::Failed { .. } => "failed",
         Outcome::Killed { .. } => "killed",
         Outcome::TimedOut { .. } => "timed_out",
@@ -110,6 +122,7 @@ fn cancel_reason(reason: CancelReason) -> &'static str {
         CancelReason::Terminated => "terminated",
         CancelReason::HungUp => "the terminal closed",
         CancelReason::Requested => "on request",
+        CancelReason::TimedOut => "it ran out of time",
         CancelReason::Storage => "the state folder could not be written",
     }
 }

@@ -208,7 +208,7 @@ impl TaskSummary {
         // While a later attempt runs, the state still holds how the earlier one ended.
         let ended = task.ended.as_ref().filter(|_| task.status != TaskStatus::Running);
         let usage = ended.map(|ended| ended.usage).unwrap_or_default();
-        let stream = |pick: fn(&Ended) -> &Option<Stream>, name| {
+        let stream = |pick: fn(&Ended) -> &Option<Box<Stream>>, name| {
             ended.and_then(|ended| pick(ended).as_ref()).map(|stream| StreamSummary {
                 bytes: stream.bytes,
                 kept_bytes: stream.kept_bytes,
@@ -221,15 +221,22 @@ impl TaskSummary {
         let after = |at_ms| between(header.created_at_ms, at_ms);
         Self {
             index,
-            name: task.spec.name.clone(),
+            name: task.spec.name.to_string(),
             status: task.status,
             outcome: ended.map(|ended| outcome_name(&ended.outcome).to_owned()),
             sentence: task_sentence(state, task),
             exit_code: ended.and_then(|ended| ended.outcome.exit_code()),
             skip_reason: task.skipped.as_ref().map(|reason| skip_reason(state, reason)),
             script: script(&task.spec.action, header.origin.root.as_ref()),
-            command: task.spec.action.command().argv.iter().map(lossy).collect(),
-            needs: task.spec.needs.clone(),
+            command: task
+                .spec
+                .action
+                .command()
+                .into_iter()
+                .flat_map(|command| &command.argv)
+                .map(lossy)
+                .collect(),
+            needs: task.spec.needs.to_vec(),
             attempts: task.attempts,
             started: task.started_at_ms.map(moment),
             ended: task.ended_at_ms.map(moment),
@@ -246,7 +253,7 @@ impl TaskSummary {
             stdout: stream(|ended| &ended.stdout, StreamName::Stdout),
             stderr: stream(|ended| &ended.stderr, StreamName::Stderr),
             left_behind: ended.map_or(0, |ended| ended.left_behind),
-            last_lines: ended.map(|ended| ended.last_lines.clone()).unwrap_or_default(),
+            last_lines: ended.map(|ended| ended.last_lines.to_string()).unwrap_or_default(),
         }
     }
 
@@ -298,12 +305,12 @@ fn slowest(tasks: &[TaskSummary]) -> Vec<Mention> {
 /// The script's file, relative to the root where it lies below.
 fn script(action: &Action, root: Option<&OsText>) -> Option<String> {
     match action {
-        Action::Script { path, .. } => {
-            let path = path.as_path();
+        Action::Script(script) => {
+            let path = script.path.as_path();
             let relative = root.and_then(|root| path.strip_prefix(root.as_path()).ok()).unwrap_or(path);
             Some(relative.to_string_lossy().into_owned())
         }
-        Action::Command(_) => None,
+        Action::Command(_) | Action::Function { .. } | Action::Approval { .. } => None,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use dirigent_core::event::{CancelReason, Event, Fact, Origin, SkipReason, Verdict};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
-use dirigent_core::spec::{Action, Command, Limits, Task};
+use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
 use dirigent_report::{Format, Logs, NoLogs, RunView, ScriptResult, ScriptStatus, StreamName, Summary};
+use std::sync::Arc;
 
 const EVIL: &str = "</script><img src=x onerror=alert(1)> | `a` @b \u{202e}\u{1}";
 
@@ -24,14 +25,10 @@ impl Logs for EvilLogs {
 fn task(name: String) -> Task {
     let command = Command { argv: vec![OsText::from("python3")], cwd: OsText::from("/srv"), env: Vec::new() };
     Task {
-        action: Action::Script { path: OsText::from(format!("/srv/etl/{name}")), command },
-        name,
-        needs: Vec::new(),
-        limits: Limits::default(),
-        allowed_exit_codes: vec![0],
-        skip: None,
-        leave_running: false,
-        lost_attempts_allowed: 0,
+        action: Action::Script(Box::new(Script { path: OsText::from(format!("/srv/etl/{name}")), command })),
+        name: name.into(),
+        needs: Box::default(),
+        policy: Arc::new(Policy { allowed_exit_codes: vec![0], ..Policy::default() }),
     }
 }
 
@@ -44,10 +41,19 @@ fn run(
     let origin = Origin { root: Some(OsText::from("/srv")), utc_offset_min: 60, ..Origin::default() };
     let run = RunId::try_from("r1".to_owned()).expect("a valid id");
     let workflow = "etl".to_owned();
-    let tasks = (0..fates.len()).map(|i| task(name(i))).collect();
+    let tasks = (0..fates.len()).map(|i| Arc::new(task(name(i)))).collect();
     let mut facts = vec![
-        Fact::RunCreated { run, workflow, max_concurrency: 2, fail_fast: false, origin },
-        Fact::TasksDeclared { tasks },
+        Fact::RunCreated {
+            run,
+            workflow,
+            max_concurrency: 2,
+            fail_fast: false,
+            origin: Box::new(origin),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+        },
+        Fact::TasksDeclared { tasks, parent: None },
     ];
     for (task, fate) in (0u32..).map(TaskIndex).zip(fates) {
         match fate.clone() {
@@ -57,7 +63,11 @@ fn run(
                 facts.push(Fact::AttemptEnded {
                     task,
                     attempt: 1,
-                    last_lines: if outcome.is_success() { String::new() } else { format!("```\n{EVIL}") },
+                    last_lines: if outcome.is_success() {
+                        Box::default()
+                    } else {
+                        format!("```\n{EVIL}").into()
+                    },
                     outcome,
                     usage: Usage {
                         wall_us: 1_000_000,
@@ -65,8 +75,9 @@ fn run(
                         system_us: 0,
                         peak_memory_bytes: 1 << 20,
                     },
-                    stdout: Some(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None }),
+                    stdout: Some(Box::new(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None })),
                     stderr: None,
+                    retry_at_ms: None,
                     left_behind: 0,
                 });
             }
@@ -84,8 +95,8 @@ fn every_fate() -> Vec<Result<Outcome, SkipReason>> {
         Ok(Outcome::Killed { signal: 11, core_dumped: false, out_of_memory: false }),
         Ok(Outcome::MemoryExceeded { limit_bytes: 1 << 20 }),
         Ok(Outcome::TimedOut { limit_ms: 1_000 }),
-        Ok(Outcome::CouldNotStart { doing: "run it".to_owned(), reason: "no".to_owned(), errno: None }),
-        Ok(Outcome::Lost { why: "the worker died".to_owned() }),
+        Ok(Outcome::CouldNotStart { doing: "run it".into(), reason: "no".into(), errno: None }),
+        Ok(Outcome::Lost { why: "the worker died".into() }),
         Ok(Outcome::Cancelled),
         Err(SkipReason::NeedNotMet { need: TaskIndex(1) }),
     ]
@@ -135,7 +146,7 @@ fn every_way_to_end_has_its_place_among_the_five_of_a_script() {
 fn a_run_that_was_broken_off_has_no_success_in_it() {
     let mut state = run(&[Ok(Outcome::Succeeded { exit_code: 0 })], |_| "a.py".to_owned(), None);
     let next = |seq, fact| Event { seq, at_ms: 1_700_000_010_000, fact };
-    state.apply(&next(4, Fact::TasksDeclared { tasks: vec![task("b.py".to_owned())] }));
+    state.apply(&next(4, Fact::TasksDeclared { tasks: vec![task("b.py".to_owned()).into()], parent: None }));
     state.apply(&next(5, Fact::AttemptStarted { task: TaskIndex(1), attempt: 1 }));
     assert!(render(&state, Format::Md).contains("has not ended: 1 of 2 tasks completed"));
     assert!(render(&state, Format::Html).contains("Not ended"));

@@ -75,10 +75,10 @@ fn about(script: &Script, task: &Task) -> String {
         }
         Interpreter::Itself => "itself".to_owned(),
     }];
-    if let Some(reason) = &task.skip {
+    if let Some(reason) = &task.policy.skip {
         about.push(format!("skipped: {}", printable(reason)));
     }
-    if let Some(timeout) = task.limits.timeout_ms {
+    if let Some(timeout) = task.policy.limits.timeout_ms {
         about.push(format!("at most {}", shown_duration(timeout)));
     }
     if !task.needs.is_empty() {

@@ -112,11 +112,11 @@ fn dry_run(workflow: &Workflow, json: bool) -> String {
     }
     let mut text = String::new();
     for task in workflow.tasks() {
-        let line = match &task.skip {
+        let command = task.action.command().map(|command| command.argv.as_slice()).unwrap_or_default();
+        let line = match &task.policy.skip {
             Some(reason) => format!("skip  {}  {}\n", printable(&task.name), printable(reason)),
             None => {
-                let argv: Vec<String> =
-                    task.action.command().argv.iter().map(|arg| quoted(&arg.shown())).collect();
+                let argv: Vec<String> = command.iter().map(|arg| quoted(&arg.shown())).collect();
                 format!("run   {}  {}\n", printable(&task.name), argv.join(" "))
             }
         };

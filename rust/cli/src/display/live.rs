@@ -82,7 +82,14 @@ impl Live {
                     );
                 }
             }
-            Fact::TaskCancelled { .. } => self.count(Some(TaskStatus::Cancelled)),
+            Fact::TaskCancelled { task }
+            | Fact::TaskFailed { task, .. }
+            | Fact::WaitAnswered { task, .. }
+            | Fact::WaitTimedOut { task } => self.count(status(task)),
+            Fact::WaitStarted { task } => {
+                let name = state.task(*task).map(|task| printable(&task.spec.name)).unwrap_or_default();
+                let _ = writeln!(self.scroll, "? {name} waits for an answer");
+            }
             Fact::CancelRequested { reason } => {
                 let _ = writeln!(
                     self.scroll,
@@ -97,6 +104,10 @@ impl Live {
             }
             Fact::RunCreated { .. }
             | Fact::TasksDeclared { .. }
+            | Fact::ConditionAsked { .. }
+            | Fact::ConditionHeld { .. }
+            | Fact::TaskCancelRequested { .. }
+            | Fact::KillRequested
             | Fact::RunContinued
             | Fact::RunEnded { .. } => {}
         }

@@ -57,6 +57,16 @@ fn line(state: &State, event: &Event) -> Option<String> {
         }
         Fact::TaskCancelled { task } => format!("cancelled  {}  it had not started", name(*task)),
         Fact::CancelRequested { reason } => format!("cancelling {}", cancel_sentence(*reason)),
+        Fact::WaitStarted { task } => format!("waiting    {}  for an answer", name(*task)),
+        Fact::WaitAnswered { task, approved: true, .. } => format!("approved   {}", name(*task)),
+        Fact::WaitAnswered { task, approved: false, comment } => {
+            format!("rejected   {}  {}", name(*task), printable(comment))
+        }
+        Fact::WaitTimedOut { task } => format!("timed out  {}  nobody answered", name(*task)),
+        Fact::TaskFailed { task, why } => format!("failed     {}  {}", name(*task), printable(why)),
+        Fact::ConditionAsked { .. } | Fact::ConditionHeld { .. } => return None,
+        Fact::TaskCancelRequested { task } => format!("cancelling {}", name(*task)),
+        Fact::KillRequested => "killing    everything that is left".to_owned(),
         Fact::RunSuspended => "stopped    the run and all its processes".to_owned(),
         Fact::RunContinued => "continued  the run and all its processes".to_owned(),
         Fact::RunEnded { strays, survivors, .. } if *strays > 0 || !survivors.is_empty() => {
@@ -80,6 +90,8 @@ pub(super) fn skip_sentence(state: &State, reason: &SkipReason) -> String {
     match reason {
         SkipReason::Declared { text } => printable(text),
         SkipReason::NeedNotMet { need } => format!("it needs {}, which did not complete", name(*need)),
+        SkipReason::TriggerNotMet => "its needs ended in other ways than it waits for".to_owned(),
+        SkipReason::Condition => "its condition did not hold".to_owned(),
         SkipReason::FailFast { failed } => format!("{} failed", name(*failed)),
     }
 }
@@ -91,6 +103,7 @@ pub(super) fn cancel_sentence(reason: CancelReason) -> &'static str {
         CancelReason::Terminated => "asked to end: waiting for what runs",
         CancelReason::HungUp => "the terminal is gone: waiting for what runs to end",
         CancelReason::Requested => "asked to end by the program",
+        CancelReason::TimedOut => "the run took longer than it may",
         CancelReason::Storage => "the state folder cannot be written",
     }
 }

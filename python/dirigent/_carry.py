@@ -1,0 +1,282 @@
+"""Carrying out the functions of a run: in threads, and on an event loop where they are coroutine functions.
+
+The native side decides what runs when; here is only how a function is called and what is told of it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dirigent._context import CURRENT, Attempt, TaskContext
+from dirigent._errors import TaskInterrupt
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dirigent._native import Seat, Session
+    from dirigent._workflow import Task
+
+#: How often a wait in the main thread looks for signals, in seconds.
+SIGNAL_TICK_S = 0.02
+
+Job = tuple[int, int, Any, "tuple[Any, ...] | None", "dict[str, Any] | None", "Task | None"]
+
+
+def _enter(attempt: Attempt, function: Any, args: Any, kwargs: Any) -> Any:
+    CURRENT.set(attempt)
+    if kwargs is None:
+        return function(*args) if args is not None else function()
+    return function(*args, **kwargs) if args is not None else function(**kwargs)
+
+
+def work(session: Session, base: contextvars.Context) -> None:
+    """Take attempts of a run and carry them out until there are no more. One call a thread."""
+    seat = session.seat(threading.get_ident())
+    try:
+        while True:
+            try:
+                _work(session, base, seat)
+                return
+            except TaskInterrupt:
+                continue  # it came too late for the attempt it was meant for
+    finally:
+        seat.leave()
+
+
+def _work(session: Session, base: contextvars.Context, seat: Seat) -> None:
+    step, copy = seat.step, base.copy
+    job = seat.take_first()
+    while job is not None:
+        task, attempt, function, args, kwargs, extras = job
+        if extras is not None:
+            job = _work_with_extras(session, copy(), seat, job)
+            continue
+        try:
+            value = copy().run(_enter, Attempt(session, task, attempt), function, args, kwargs)
+            if type(value) is types.CoroutineType:
+                value = _run_coroutine(value)
+        except BaseException as error:
+            _fail(seat.fail, error, isinstance(error, Exception))
+            job = seat.take_first()
+        else:
+            job = step(value)
+
+
+def _work_with_extras(
+    session: Session, context: contextvars.Context, seat: Seat, job: Job
+) -> Job | None:
+    task, attempt, function, args, kwargs, extras = job
+    assert extras is not None
+    if attempt == 0:
+        _answer_condition(session, context, seat, extras)
+        return seat.take_first()
+    around = Attempt(session, task, attempt, extras.timeout)
+    try:
+        if extras.carry is not None:
+            # It is carried out elsewhere, or by other tasks.
+            value = context.run(_enter, around, extras.carry, (around, function, args or (), kwargs or {}), None)
+            if value is HANDED_ON:
+                seat.hand_on()
+                return seat.take_first()
+        else:
+            kwargs = _with_context(extras, around, kwargs)
+            value = context.run(_enter, around, function, args, kwargs)
+        if type(value) is types.CoroutineType:
+            value = context.run(_run_coroutine, value)
+        value, through = context.run(_finished, extras, value)
+    except BaseException as error:
+        _fail(seat.fail, error, extras.is_retried_on(error))
+        return seat.take_first()
+    if not through:
+        seat.repeat(value)
+        return seat.take_first()
+    return seat.step(value)
+
+
+#: What carries a task out by other tasks returns: their ends are its own.
+HANDED_ON: Any = object()
+
+
+def _with_context(extras: Task, around: Attempt, kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+    if extras.context_parameter is None:
+        return kwargs
+    return {**(kwargs or {}), extras.context_parameter: TaskContext(around, extras.name)}
+
+
+def _finished(extras: Task, value: Any) -> tuple[Any, bool]:
+    if extras.transform_result is not None:
+        value = extras.transform_result(value)
+    if extras.repeat_until is not None:
+        return value, bool(extras.repeat_until(value))
+    return value, True
+
+
+def _answer_condition(session: Session, context: contextvars.Context, seat: Seat, extras: Task) -> None:
+    from dirigent._run import Results
+
+    assert extras.condition is not None
+    try:
+        holds = bool(context.run(extras.condition, Results(session)))
+    except BaseException as error:
+        seat.answer(False, f"its condition raised {describe(error)}")
+    else:
+        seat.answer(holds)
+
+
+def _run_coroutine(coroutine: Any) -> Any:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def _fail(tell: Callable[..., Any], error: BaseException, retryable: bool) -> Any:
+    # The frames above the user's function are ours, and say nothing.
+    cut = error.__traceback__
+    while cut is not None and cut.tb_frame.f_code.co_filename == __file__:
+        cut = cut.tb_next
+    error.__traceback__ = cut
+    return tell(error, _class_of(error), text_of(error), retryable)
+
+
+def _class_of(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, whose own ``__str__`` may raise."""
+    try:
+        return str(error)
+    except BaseException:
+        return "(its text cannot be made)"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in a sentence."""
+    text = text_of(error)
+    return f"{_class_of(error)}: {text}" if text else _class_of(error)
+
+
+def attend(session: Session, base: contextvars.Context) -> None:
+    """Start and interrupt threads as a run wants them, until it ends."""
+    while (wanted := session.attend(SIGNAL_TICK_S)) != -1:
+        if wanted == -2:
+            session.interrupt(TaskInterrupt)
+        for number in range(wanted):
+            name = f"dirigent-{number}"
+            threading.Thread(target=work, args=(session, base), name=name, daemon=True).start()
+
+
+class OnLoop:
+    """Carries out the coroutine functions of a run on the running event loop."""
+
+    def __init__(self, session: Session, base: contextvars.Context) -> None:
+        import asyncio
+
+        self.session = session
+        self.base = base
+        self.loop = asyncio.get_running_loop()
+        self.tasks: dict[tuple[int, int], asyncio.Task[Any]] = {}
+
+    async def run(self) -> None:
+        """Carry out the run; when this is cancelled, it is too."""
+        ended = self.loop.create_future()
+
+        def attend_and_tell() -> None:
+            attend(self.session, self.base)
+            try:
+                self.loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
+            except RuntimeError:
+                pass  # the loop was closed: nobody waits
+
+        descriptor = self.session.wake_descriptor()
+        self.loop.add_reader(descriptor, self.wake)
+        attendant = threading.Thread(target=attend_and_tell, name="dirigent-attendant", daemon=True)
+        try:
+            self.session.begin()
+            attendant.start()
+            self.start(self.session.take_for_loop())
+            await ended
+        finally:
+            self.loop.remove_reader(descriptor)
+            for task in list(self.tasks.values()):
+                task.cancel()
+
+    def wake(self) -> None:
+        """Take what came in while the loop did something else."""
+        self.session.woken()
+        for key in self.session.given_up_on_loop():
+            task = self.tasks.get(key)
+            if task is not None:
+                task.cancel()
+        self.start(self.session.take_for_loop())
+
+    def start(self, jobs: list[Job]) -> None:
+        """Start attempts, and those that follow from one that fails at once."""
+        while jobs:
+            following: list[Job] = []
+            for job in jobs:
+                following += self.start_one(job)
+            jobs = following
+
+    def start_one(self, job: Job) -> list[Job]:
+        task, attempt, function, args, kwargs, extras = job
+        context = self.base.copy()
+        around = Attempt(self.session, task, attempt, extras.timeout if extras is not None else None)
+        try:
+            if extras is not None:
+                kwargs = _with_context(extras, around, kwargs)
+            coroutine = context.run(_enter, around, function, args, kwargs)
+            running = self.create(coroutine, context)
+        except BaseException as error:
+            return self.failed(task, attempt, error, extras, 0)
+        self.tasks[task, attempt] = running
+        running.add_done_callback(partial(self.ended, task, attempt, extras, time.perf_counter_ns()))
+        return []
+
+    if sys.version_info >= (3, 11):
+
+        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
+            return self.loop.create_task(coroutine, context=context)
+
+    else:
+
+        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
+            return context.run(self.loop.create_task, coroutine)
+
+    def ended(self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]) -> None:
+        self.tasks.pop((task, attempt), None)
+        wall_us = max(1, (time.perf_counter_ns() - since_ns) // 1000)
+        if running.cancelled():
+            import asyncio
+
+            jobs = self.failed(task, attempt, asyncio.CancelledError(), extras, wall_us)
+        elif (error := running.exception()) is not None:
+            jobs = self.failed(task, attempt, error, extras, wall_us)
+        else:
+            value, through = running.result(), True
+            if extras is not None:
+                try:
+                    value, through = _finished(extras, value)
+                except BaseException as error:
+                    return self.start(self.failed(task, attempt, error, extras, wall_us))
+            hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
+            jobs = hand_in(task, attempt, value, wall_us)
+        if jobs:
+            self.start(jobs)
+
+    def failed(self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_us: int) -> list[Job]:
+        retryable = isinstance(error, Exception) if extras is None else extras.is_retried_on(error)
+
+        def tell(error: BaseException, kind: str, text: str, retryable: bool) -> list[Job]:
+            return self.session.fail_on_loop(task, attempt, error, kind, text, retryable, wall_us)
+
+        jobs: list[Job] = _fail(tell, error, retryable)
+        return jobs

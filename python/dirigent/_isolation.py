@@ -1,0 +1,197 @@
+"""Functions in processes of their own: they may crash, hang, or need a core to themselves.
+
+A few processes are kept warm. Each is a child of the guard, so that nothing outlives the program that started it, and
+talks over a socket that only this user can reach. One call at a time goes to a process; one whose caller waits no more
+is ended, with all it started.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dirigent import _native
+from dirigent._errors import TaskFailedError, UsageError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection, Listener
+
+    from dirigent._context import Attempt
+
+#: How many idle processes are kept.
+_MOST_IDLE = max(2, os.cpu_count() or 1)
+_CONNECT_S = 60.0
+
+
+class WorkerDiedError(TaskFailedError):
+    """The process that carried a function out ended before the function returned."""
+
+
+class _Process:
+    """One process and the line to it."""
+
+    def __init__(self, number: int, line: Connection) -> None:
+        self.number = number
+        self.line = line
+        self.known: set[int] = set()
+
+    def call(self, key: int, function: bytes, call: bytes, folder: str) -> tuple[bool, bytes]:
+        """Send a call and wait for the answer.
+
+        Raises:
+            EOFError, OSError: The process is gone.
+        """
+        packed = None if key in self.known else function
+        self.line.send_bytes(pickle.dumps((key, packed, folder), 5))
+        self.line.send_bytes(call)
+        self.known.add(key)
+        is_value = self.line.recv_bytes() == b"value"
+        return is_value, self.line.recv_bytes()
+
+
+class _Pool:
+    """The warm processes of this program."""
+
+    def __init__(self) -> None:
+        from multiprocessing.connection import Listener
+
+        from dirigent._program import program
+
+        self.folder = tempfile.TemporaryDirectory(prefix="dirigent-")
+        self.secret = os.urandom(32)
+        self.listener: Listener = Listener(os.path.join(self.folder.name, "line"), "AF_UNIX", backlog=64)
+        self.crew = _native.Crew(program(), self.folder.name)
+        self.lock = threading.Lock()
+        self.starting = threading.Lock()
+        self.idle: list[_Process] = []
+        self.pid = os.getpid()
+        atexit.register(self.close)
+
+    def take(self) -> _Process:
+        """A process that does nothing: one that is warm, else a new one."""
+        with self.lock:
+            if self.idle:
+                return self.idle.pop()
+        with self.starting:
+            number = self.crew.start(
+                [sys.executable, "-m", "dirigent._worker_process", self.listener.address],
+                [("DIRIGENT_WORKER_SECRET", self.secret.hex())],
+            )
+            line = self._accept(number)
+        return _Process(number, line)
+
+    def _accept(self, number: int) -> Connection:
+        import socket
+
+        # The listener's own socket: a process that dies before it comes must not hold us up for ever.
+        server: socket.socket = self.listener._listener._socket  # type: ignore[attr-defined]
+        server.settimeout(0.5)
+        waited = 0.0
+        while True:
+            try:
+                line = self.listener.accept()
+                break
+            except TimeoutError:
+                waited += 0.5
+                ended = self.crew.ended(number)
+                if ended is not None or waited > _CONNECT_S:
+                    self.crew.end(number)
+                    reason = ended or "it did not answer"
+                    raise WorkerDiedError(f"a process for functions could not start: {reason}") from None
+        if line.recv_bytes() != self.secret:
+            line.close()
+            raise WorkerDiedError("something else answered in the place of a process for functions")
+        line.send_bytes(pickle.dumps(list(sys.path), 5))
+        return line
+
+    def give_back(self, process: _Process) -> None:
+        with self.lock:
+            if len(self.idle) < _MOST_IDLE:
+                self.idle.append(process)
+                return
+        self.end(process)
+
+    def end(self, process: _Process) -> None:
+        process.line.close()
+        self.crew.end(process.number)
+
+    def close(self) -> None:
+        if os.getpid() == self.pid:
+            for process in self.idle:
+                process.line.close()
+            self.crew.close()
+            self.listener.close()
+            self.folder.cleanup()
+
+
+_pool: _Pool | None = None
+_pool_lock = threading.Lock()
+_packed: dict[int, tuple[Callable[..., Any], int, bytes]] = {}
+
+
+def _the_pool() -> _Pool:
+    global _pool
+    with _pool_lock:
+        if _pool is None or _pool.pid != os.getpid():
+            _pool = _Pool()
+        return _pool
+
+
+def _pack(function: Callable[..., Any]) -> tuple[int, bytes]:
+    """The function as bytes, made once, under a number of its own."""
+    found = _packed.get(id(function))
+    if found is None or found[0] is not function:
+        import cloudpickle
+
+        found = _packed[id(function)] = (function, len(_packed) + 1, cloudpickle.dumps(function, 5))
+    return found[1], found[2]
+
+
+def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function in a process of its own and return its value."""
+    import cloudpickle
+
+    try:
+        key, packed = _pack(function)
+        call = cloudpickle.dumps((args, kwargs), 5)
+    except Exception as error:
+        raise UsageError(
+            f"the function or its arguments cannot be sent to another process: {error}", "task.not_sendable"
+        ) from error
+    pool = _the_pool()
+    process = pool.take()
+    around.session.on_give_up(around.task, around.attempt, lambda: pool.crew.end(process.number))
+    try:
+        is_value, answer = process.call(key, packed, call, str(around.folder()))
+    except (EOFError, OSError):
+        how = pool.crew.wait(process.number, 5.0)
+        process.line.close()
+        raise WorkerDiedError(
+            f"the process of the function ended before it returned: it {how}", "task.process_died"
+        ) from None
+    except BaseException:
+        pool.end(process)
+        raise
+    pool.give_back(process)
+    if is_value:
+        return pickle.loads(answer)
+    error, text = pickle.loads(answer)
+    error.__cause__ = RemoteTraceback(text)
+    raise error
+
+
+class RemoteTraceback(Exception):
+    """The traceback of another process, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"

@@ -1,0 +1,521 @@
+"""A run of a workflow: under way as a handle, at its end as a mapping of values."""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dirigent._carry import OnLoop, attend
+from dirigent._context import Capture
+from dirigent._errors import (
+    TaskCancelledError,
+    TaskError,
+    TaskFailedError,
+    TaskSkippedError,
+    TaskTimeoutError,
+    UsageError,
+    WorkflowError,
+)
+
+if TYPE_CHECKING:
+    from dirigent._native import Session
+    from dirigent._workflow import Progress, Workflow
+
+
+class TaskStatus(str, enum.Enum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """How a task went.
+
+    Attributes:
+        success: Whether it completed.
+        value: What it returned; ``None`` unless it completed.
+        error: What it raised, or an exception that says how it failed; ``None`` where it completed or was skipped.
+        execution_time: Seconds of its last attempt.
+        attempts: How many attempts were started.
+        name: Its name.
+        status: Where it stands.
+        sentence: What happened, as the end of a sentence that begins with the task's name.
+        log: The folder with what its last attempt printed; there is one only if it printed something.
+    """
+
+    success: bool
+    value: Any
+    error: BaseException | None
+    execution_time: float
+    attempts: int
+    name: str = ""
+    status: TaskStatus = TaskStatus.PENDING
+    sentence: str = ""
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command left.
+
+    Attributes:
+        exit_code: One of the allowed ones.
+        folder: The folder with its logs.
+    """
+
+    exit_code: int
+    folder: Path
+
+    @property
+    def stdout(self) -> str:
+        """What it wrote to standard output, as far as the log has it; bytes that are no text are replaced."""
+        return self._read("stdout.log")
+
+    @property
+    def stderr(self) -> str:
+        """The same of standard error."""
+        return self._read("stderr.log")
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_bytes().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+
+class Results(Mapping[str, TaskResult]):
+    """The results of a run's tasks by name, as they stand when they are asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._places: dict[str, int] = {}
+
+    def _place(self, name: str) -> int:
+        if name not in self._places:
+            first = len(self._places)
+            names = self._session.names(first)
+            self._places.update({known: first + number for number, known in enumerate(names)})
+        return self._places[name]
+
+    def __getitem__(self, name: str) -> TaskResult:
+        place = self._place(name)
+        status, attempts, seconds, sentence, _, _, folder = self._session.task(place)
+        kept = self._session.value(place) if status == "completed" else None
+        value = kept[0] if kept is not None else None
+        error: BaseException | None = None
+        if status in ("failed", "timed_out", "cancelled"):
+            error = self._session.error(place) if status == "failed" else None
+            error = error or _error(name, status, sentence)
+        return TaskResult(
+            status == "completed", value, error, seconds, attempts, name, TaskStatus(status), sentence, folder
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._session.names(0))
+
+    def __len__(self) -> int:
+        return len(self._session)
+
+
+def _error(name: str, status: str, sentence: str) -> TaskError:
+    message = f"task `{name}` {sentence}"
+    if status == "timed_out":
+        return TaskTimeoutError(message, "task.timed_out", name)
+    if status == "cancelled":
+        return TaskCancelledError(message, "task.cancelled", name)
+    return TaskFailedError(message, "task.failed", name)
+
+
+class Run(Mapping[str, Any]):
+    """A run that has ended: a mapping from the names of its tasks to their values.
+
+    Attributes:
+        id: Its id.
+        name: The workflow's name.
+        tasks: The :class:`TaskResult` of each task, by name.
+    """
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self.id: str = session.id
+        self.name = name
+        self.tasks: Mapping[str, TaskResult] = Results(session)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a task.
+
+        Raises:
+            KeyError: There is no such task.
+            TaskFailedError: It did not complete; what it raised is the cause.
+            TaskSkippedError: It was skipped.
+        """
+        result = self.tasks[name]
+        if result.success:
+            return result.value
+        if result.status is TaskStatus.SKIPPED:
+            raise TaskSkippedError(f"task `{name}` {result.sentence}", "task.skipped", name)
+        raise _failure(result) from _cause(result)
+
+    def __iter__(self) -> Iterator[str]:
+        for name, status in zip(self.tasks, self._session.statuses(), strict=True):
+            if status == "completed":
+                yield name
+
+    def __len__(self) -> int:
+        return self._session.statuses().count("completed")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.tasks and self.tasks[name].success
+
+    @property
+    def ok(self) -> bool:
+        """Whether every task completed, or was skipped by its declaration or its condition."""
+        return self._session.verdict() == "succeeded"
+
+    @property
+    def verdict(self) -> str:
+        """``succeeded``, ``failed`` or ``cancelled``."""
+        return self._session.verdict() or "failed"
+
+    @property
+    def failed(self) -> list[TaskResult]:
+        """The tasks that failed or ran out of time, in the order of declaration."""
+        pairs = zip(self.tasks, self._session.statuses(), strict=True)
+        return [self.tasks[name] for name, status in pairs if status in ("failed", "timed_out")]
+
+    def raise_for_failures(self) -> Run:
+        """Return the run itself where it is ok.
+
+        Raises:
+            TaskFailedError: A task failed; the first one is named, what it raised is the cause.
+            WorkflowError: The run was cancelled.
+        """
+        if self.ok:
+            return self
+        failed = self.failed
+        if not failed:
+            raise WorkflowError(f"the run of `{self.name}` was cancelled", "run.cancelled")
+        raise _failure(failed[0]) from _cause(failed[0])
+
+    def summary(self) -> dict[str, Any]:
+        """The run in figures: ``run``, ``workflow``, ``ok``, ``verdict``, ``tasks`` (how many), ``counts`` by status,
+        ``failed`` (names and sentences)."""
+        statuses = self._session.statuses()
+        counts = {status.value: statuses.count(status.value) for status in TaskStatus}
+        return {
+            "run": self.id,
+            "workflow": self.name,
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "tasks": len(statuses),
+            "counts": {status: count for status, count in counts.items() if count},
+            "failed": [{"task": result.name, "sentence": result.sentence} for result in self.failed],
+        }
+
+    def events(self, from_seq: int = 0) -> list[dict[str, Any]]:
+        """Everything that happened, in order, from a place on."""
+        return [json.loads(line) for line in self._session.events(from_seq, 0) or []]
+
+    def to_pandas(self) -> Any:
+        """The tasks as a table of pandas, which has to be installed."""
+        import pandas
+
+        rows = [
+            {
+                "task": result.name,
+                "status": result.status.value,
+                "attempts": result.attempts,
+                "seconds": result.execution_time,
+                "sentence": result.sentence,
+            }
+            for result in self.tasks.values()
+        ]
+        return pandas.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in self.summary()["counts"].items())
+        return f"<Run of {self.name!r}: {self.verdict}; {counts}>"
+
+
+def _failure(result: TaskResult) -> BaseException:
+    if isinstance(result.error, TaskError):
+        return result.error
+    return _error(result.name, result.status.value, result.sentence)
+
+
+def _cause(result: TaskResult) -> BaseException | None:
+    return None if isinstance(result.error, TaskError) else result.error
+
+
+class RunHandle:
+    """A run under way.
+
+    Attributes:
+        id: Its id.
+        tasks: The :class:`TaskResult` of each task as it stands, by name.
+    """
+
+    def __init__(self, session: Session, workflow: Workflow) -> None:
+        self._session = session
+        self._workflow = workflow
+        self.id: str = session.id
+        self.tasks: Results = Results(session)
+        self._thread: threading.Thread | None = None
+        self._problem: BaseException | None = None
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait for the end.
+
+        Raises:
+            TimeoutError: It did not end within so many seconds; it goes on.
+        """
+        if self._thread is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise TimeoutError(f"run {self.id} has not ended within {timeout} s")
+        if self._problem is not None:
+            raise self._problem
+        return self._result()
+
+    def _result(self) -> Run:
+        return Run(self._session, self._workflow.name)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._session.verdict() is not None
+
+    def cancel(self, task: str | None = None) -> None:
+        """Ask the run to end, or one task of it."""
+        if task is None:
+            self._session.cancel()
+        else:
+            self._session.cancel_task(self.tasks._place(task))
+
+    def kill(self) -> None:
+        """End everything at once, also what would clean up."""
+        self._session.kill()
+
+    def approve(self, task: str, comment: str = "") -> None:
+        """Let a task that waits go on.
+
+        Raises:
+            KeyError: There is no such task.
+            WorkflowError: It does not wait (code ``task.not_waiting``).
+        """
+        self._answer(task, True, comment)
+
+    def reject(self, task: str, comment: str = "") -> None:
+        """Let a task that waits fail. Raises as :meth:`approve` does."""
+        self._answer(task, False, comment)
+
+    def _answer(self, task: str, approved: bool, comment: str) -> None:
+        if not self._session.answer(self.tasks._place(task), approved, comment):
+            raise WorkflowError(f"task `{task}` waits for no answer", "task.not_waiting")
+
+    def events(self, from_seq: int = 0) -> Iterator[dict[str, Any]]:
+        """Everything that happens, in order, from a place on, until the end of the run."""
+        while (lines := self._session.events(from_seq, 0.1)) is not None:
+            from_seq += len(lines)
+            yield from map(json.loads, lines)
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        import asyncio
+
+        loop, place = asyncio.get_running_loop(), 0
+        while (lines := await loop.run_in_executor(None, self._session.events, place, 0.1)) is not None:
+            place += len(lines)
+            for line in lines:
+                yield json.loads(line)
+
+
+def state_folder() -> str:
+    """Where runs are recorded: see the configuration."""
+    named = os.environ.get("DIRIGENT_STATE_DIR")
+    if named:
+        return os.path.abspath(named)
+    from dirigent import _native
+
+    return os.fspath(_native.state_folder(os.getcwd()))
+
+
+def _prepared(workflow: Workflow, params: object = None, durability: str = "none", resume: object = None) -> RunHandle:
+    if durability not in ("none", "process", "power"):
+        raise UsageError(f"durability is `none`, `process` or `power`, not {durability!r}", "usage.invalid")
+    if durability != "none":
+        raise UsageError(
+            f"durability {durability!r} is not supported yet\nhint: leave it out: what happens is kept in memory",
+            "usage.not_supported",
+        )
+    if resume is not None:
+        raise UsageError("a run cannot be resumed yet: nothing of it is kept", "usage.not_supported")
+    if params is not None:
+        raise UsageError("a workflow has no parameters yet\nhint: pass them to its functions", "usage.not_supported")
+    handle = RunHandle(workflow._session(), workflow)
+    workflow._running = handle
+    return handle
+
+
+class _Progress:
+    """Calls the progress callback as things happen, on a thread of its own, until the run ends."""
+
+    def __init__(self, handle: RunHandle, callback: Progress | None) -> None:
+        self._thread: threading.Thread | None = None
+        if callback is not None:
+            self._thread = threading.Thread(
+                target=_tell_progress, args=(handle, callback), name="dirigent-progress", daemon=True
+            )
+
+    def __enter__(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._thread is not None and kind is None:
+            self._thread.join()
+
+
+def _tell_progress(handle: RunHandle, callback: Progress) -> None:
+    import logging
+
+    names: list[str] = []
+    for event in handle.events():
+        place, status = event.get("task"), _status_after(event)
+        if place is None or status is None:
+            continue
+        if place >= len(names):
+            names += handle._session.names(len(names))
+        details = {key: value for key, value in event.items() if key not in ("task", "seq")}
+        try:
+            callback(names[place], status, details)
+        except Exception:
+            logging.getLogger("dirigent").exception("the progress callback raised; the run goes on")
+
+
+def _status_after(event: Mapping[str, Any]) -> str | None:
+    kind = event["kind"]
+    if kind == "attempt_ended":
+        if "retry_at_ms" in event:
+            return "retrying"
+        return {"succeeded": "completed", "returned": "completed", "timed_out": "timed_out", "cancelled": "cancelled"}.get(
+            event["outcome"], "failed"
+        )
+    if kind == "wait_answered":
+        return "completed" if event["approved"] else "failed"
+    return {
+        "attempt_started": "running",
+        "wait_started": "waiting",
+        "wait_timed_out": "timed_out",
+        "task_failed": "failed",
+        "task_skipped": "skipped",
+        "task_cancelled": "cancelled",
+    }.get(kind)
+
+
+def run_sync(workflow: Workflow, **options: Any) -> Run:
+    """Run and wait: in this thread, or beside an event loop that runs in it."""
+    handle = _prepared(workflow, **options)
+    if workflow._has_loop:
+        return _run_on_a_loop(handle)
+    return _run_here(handle)
+
+
+def _run_here(handle: RunHandle) -> Run:
+    session, base = handle._session, contextvars.copy_context()
+    try:
+        with Capture(), _Progress(handle, handle._workflow.progress_callback):
+            session.begin()
+            attend(session, base)
+        session.finish()
+    except BaseException:
+        # Ctrl-C most of all: the exception goes on at once, what runs is ended behind it.
+        session.abandon()
+        raise
+    return handle._result()
+
+
+def _run_on_a_loop(handle: RunHandle) -> Run:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_drive(handle))
+    # A loop runs in this thread already, and cannot run ours as well.
+    outcome: list[Run] = []
+    problem: list[BaseException] = []
+    context = contextvars.copy_context()
+
+    def elsewhere() -> None:
+        try:
+            outcome.append(context.run(asyncio.run, _drive(handle)))
+        except BaseException as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=elsewhere, name="dirigent-run", daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:
+        handle.cancel()
+        raise
+    if problem:
+        raise problem[0]
+    return outcome[0]
+
+
+async def run(workflow: Workflow, **options: Any) -> Run:
+    """Run in the running loop."""
+    return await _drive(_prepared(workflow, **options))
+
+
+async def _drive(handle: RunHandle) -> Run:
+    session, base = handle._session, contextvars.copy_context()
+    try:
+        with Capture(), _Progress(handle, handle._workflow.progress_callback):
+            await OnLoop(session, base).run()
+        session.finish()
+    except BaseException:
+        session.abandon()
+        raise
+    return handle._result()
+
+
+def start(workflow: Workflow, **options: Any) -> RunHandle:
+    """Run in the background."""
+    handle = _prepared(workflow, **options)
+    context = contextvars.copy_context()
+
+    def go() -> None:
+        try:
+            if workflow._has_loop:
+                import asyncio
+
+                context.run(asyncio.run, _drive(handle))
+            else:
+                context.run(_run_here, handle)
+        except BaseException as error:
+            handle._problem = error
+
+    handle._thread = threading.Thread(target=go, name="dirigent-run", daemon=True)
+    handle._thread.start()
+    return handle

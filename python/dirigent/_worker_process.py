@@ -1,0 +1,84 @@
+"""The other side of ``isolation="process"``: calls the functions it is sent, one after the other, until the line ends.
+
+Run as ``python -m dirigent._worker_process ADDRESS``. Knows nothing of runs.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dirigent._context import CURRENT, Attempt, Capture
+
+
+class _Folder(Attempt):
+    """Stands for the attempt that a call belongs to: it has a folder, and nothing else is asked of it."""
+
+    __slots__ = ("where",)
+
+    def __init__(self, where: str) -> None:
+        super().__init__(None, 0, 0)  # type: ignore[arg-type]
+        self.where = where
+
+    def folder(self) -> Path:
+        return Path(self.where)
+
+
+def main(address: str) -> None:
+    """Serve one line."""
+    from multiprocessing.connection import Client
+
+    line: Any = Client(address, "AF_UNIX")
+    line.send_bytes(bytes.fromhex(os.environ.pop("DIRIGENT_WORKER_SECRET")))
+    sys.path[:] = pickle.loads(line.recv_bytes())
+    functions: dict[int, Any] = {}
+    with Capture():
+        while True:
+            try:
+                key, packed, folder = pickle.loads(line.recv_bytes())
+                call = line.recv_bytes()
+            except EOFError:
+                return
+            kind, answer = _answer(functions, key, packed, folder, call)
+            line.send_bytes(kind)
+            line.send_bytes(answer)
+
+
+def _answer(functions: dict[int, Any], key: int, packed: bytes | None, folder: str, call: bytes) -> tuple[bytes, bytes]:
+    import cloudpickle
+
+    try:
+        if packed is not None:
+            functions[key] = pickle.loads(packed)
+        args, kwargs = pickle.loads(call)
+        token = CURRENT.set(_Folder(folder))
+        try:
+            value = functions[key](*args, **kwargs)
+        finally:
+            CURRENT.reset(token)
+        try:
+            return b"value", cloudpickle.dumps(value, 5)
+        except BaseException as error:
+            from dirigent._function_child import _culprit
+
+            raise TypeError(f"the result cannot be sent to another process: {_culprit(value)}: {error}") from None
+    except BaseException as error:  # SystemExit and its kin are failures too: nothing was returned
+        text = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
+        try:
+            return b"error", cloudpickle.dumps((error, text), 5)
+        except BaseException:
+            return b"error", pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), text), 5)
+
+
+def _own_frames(frames: Any) -> Any:
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    return frames
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,772 @@
+"""Declaring a workflow: tasks, what they need, and under which conditions they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dirigent import _native
+from dirigent._errors import UsageError, WorkflowError
+
+if TYPE_CHECKING:
+    from dirigent._run import Run, RunHandle, TaskResult
+
+Trigger = Literal["all_success", "all_done", "any_success", "any_failed", "none_failed", "always"]
+Progress = Callable[[str, str, Mapping[str, Any]], object]
+Condition = Callable[[Mapping[str, "TaskResult"]], bool]
+
+#: How many tasks run at once where nobody says: functions in threads, coroutines alone.
+_MOST_IN_THREADS = 32
+_MOST_ON_LOOP = 1000
+#: Amounts of resources are counted in thousandths.
+_PARTS = 1000
+_UNITS_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how far apart a failed task is tried again.
+
+    The delay before attempt n + 1 is ``initial_delay * exponential_base ** (n - 1)``, at most ``max_delay``, made longer
+    or shorter by chance by up to the part ``jitter``.
+
+    Attributes:
+        max_attempts: Attempts in all, the first one included.
+        initial_delay: Seconds before the second attempt.
+        max_delay: The most seconds before any attempt.
+        exponential_base: By what each delay is longer than the one before, 1 or more.
+        jitter: From 0 to 1.
+        retry_on: Exceptions after which a function is tried again. Commands are tried again after every failure.
+    """
+
+    max_attempts: int = 3
+    initial_delay: float = 1.0
+    max_delay: float = 60.0
+    exponential_base: float = 2.0
+    jitter: float = 0.1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise _misused(f"max_attempts is 1 or more, not {self.max_attempts}")
+        if self.initial_delay < 0 or self.max_delay < 0:
+            raise _misused("a delay is not negative")
+        if self.exponential_base < 1:
+            raise _misused(f"exponential_base is 1 or more, not {self.exponential_base}")
+        if not 0 <= self.jitter <= 1:
+            raise _misused(f"jitter is from 0 to 1, not {self.jitter}")
+
+
+class Task:
+    """One task of a workflow as it was declared.
+
+    Attributes:
+        name: Unique in the workflow.
+        action: The function, the argument vector, or what else it does.
+        dependencies: The names of the tasks it waits for.
+        timeout: Seconds for one attempt; ``None`` for no limit.
+        retry_policy: How it is tried again, if it is.
+        condition: Asked before it starts; it is skipped where the answer is no.
+        transform_result: Makes its value from what the function returned.
+        tags: Words to find it by.
+        metadata: Whatever its author wants to keep with it.
+    """
+
+    __slots__ = (
+        "action",
+        "carry",
+        "condition",
+        "context_parameter",
+        "dependencies",
+        "metadata",
+        "name",
+        "repeat_until",
+        "retry_policy",
+        "tags",
+        "timeout",
+        "transform_result",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        action: object,
+        *,
+        dependencies: Sequence[str] = (),
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        condition: Condition | None = None,
+        transform_result: Callable[[Any], object] | None = None,
+        repeat_until: Callable[[Any], bool] | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.action = action
+        self.dependencies = tuple(dependencies)
+        self.timeout = timeout
+        self.retry_policy = retry_policy
+        self.condition = condition
+        self.transform_result = transform_result
+        self.repeat_until = repeat_until
+        self.tags = frozenset(tags)
+        self.metadata = dict(metadata or {})
+        self.context_parameter: str | None = None
+        self.carry: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r})"
+
+    def is_retried_on(self, error: BaseException) -> bool:
+        """Whether the policy tries again after an exception."""
+        if self.retry_policy is None:
+            return isinstance(error, Exception)
+        return isinstance(error, self.retry_policy.retry_on)
+
+
+class Workflow:
+    """A named graph of tasks.
+
+    Adding is immediate, checking is early: a wrong option raises here, a wrong name or a cycle before anything runs.
+
+    >>> wf = Workflow("sum")
+    >>> _ = wf.add_task("one", lambda: 1)
+    >>> _ = wf.add_task("two", lambda one: one + 1, dependencies=["one"])
+    >>> run = wf.run_sync()
+    >>> run["two"]
+    2
+
+    Args:
+        name: What it is called in reports.
+        timeout: Seconds for a whole run; ``None`` for no limit.
+        fail_fast: After a failure start nothing new but what waits for failures.
+        progress_callback: Called with a task's name, its new status and details, in order, on a thread of its own. What it
+            raises does not hurt the run.
+        max_concurrency: How many tasks run at once; by default 32, or 1000 where all functions are coroutine functions,
+            and as many commands as there are cores.
+        resources: What there is only so much of, by name: ``{"cpu": 4, "mem_mb": 8000, "api": "10/s"}``. A task says
+            with ``resources`` or ``pool`` what it takes while it runs; of a rate it takes for good.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timeout: float | None = None,
+        fail_fast: bool = True,
+        progress_callback: Progress | None = None,
+        max_concurrency: int | None = None,
+        *,
+        resources: Mapping[str, float | str] | None = None,
+    ) -> None:
+        if max_concurrency is not None and max_concurrency < 1:
+            raise _misused(f"max_concurrency is 1 or more, not {max_concurrency}")
+        self.name = name
+        self.timeout = _seconds(timeout, "timeout")
+        self.fail_fast = fail_fast
+        self.progress_callback = progress_callback
+        self.max_concurrency = max_concurrency
+        self._plan = _native.Plan()
+        self._tasks: dict[str, Task | tuple[Any, ...]] = {}
+        self._policies: dict[object, int] = {}
+        self._functions: dict[object, tuple[int, str | None]] = {}
+        self._resources = [_resource(name, amount) for name, amount in (resources or {}).items()]
+        self._places = {resource["name"]: place for place, resource in enumerate(self._resources)}
+        self._has_threads = False
+        self._has_loop = False
+        self._running: RunHandle | None = None
+
+    # --- declaring ---
+
+    def add_task(
+        self,
+        name: str,
+        action: Callable[..., object],
+        dependencies: Sequence[str] = (),
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        condition: Condition | None = None,
+        transform_result: Callable[[Any], object] | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """Add a task that calls a function and return the workflow, so that calls chain.
+
+        Args:
+            name: Unique in this workflow.
+            action: A function or coroutine function. It gets the values of its dependencies as keyword arguments named
+                after them, where it has such parameters, and a :class:`TaskContext` as the parameter annotated with it.
+            dependencies: Names of tasks that must complete first; they may be added later.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            timeout: Seconds for one attempt; ``None`` for no limit.
+            retry_policy: How often and how far apart to try again; ``None`` for one attempt.
+            condition: Called with the results of the run so far once the dependencies are done; the task is skipped
+                where it returns false, and fails where it raises.
+            transform_result: Called with what the function returned; the task's value is what this returns.
+            tags: Words to find the task by.
+            metadata: Whatever its author wants to keep with it.
+            **options: ``trigger``, ``priority``, ``pool``, ``resources``, ``teardown``, ``isolation``,
+                ``repeat_until``, ``max_repeats``, ``repeat_delay``: see :meth:`add_command` and the documentation.
+
+        Raises:
+            DuplicateTaskError: The name is taken (code ``workflow.duplicate_task``).
+            UsageError: An option makes no sense, or is none.
+            TypeError: The action cannot be called.
+        """
+        function = self._functions.get(action)
+        if function is None:
+            function = self._function(action)
+        number, context_parameter = function
+        if (
+            timeout is None
+            and retry_policy is None
+            and condition is None
+            and transform_result is None
+            and not options
+            and context_parameter is None
+        ):
+            policy, extras = self._policies.get(None), None
+            if policy is None:
+                policy = self._policy(None, {})
+        else:
+            task = Task(
+                name,
+                action,
+                dependencies=dependencies,
+                timeout=_seconds(timeout, "timeout"),
+                retry_policy=retry_policy,
+                condition=condition,
+                transform_result=transform_result,
+                tags=tags,
+                metadata=metadata,
+            )
+            task.context_parameter = context_parameter
+            policy = self._options(task, options)
+            _no_more(options)
+            extras = task
+        self._plan.add_function(
+            name,
+            dependencies or None,
+            number,
+            tuple(args) if args else None,
+            dict(kwargs) if kwargs else None,
+            policy,
+            extras,
+        )
+        self._tasks[name] = extras or (name, action, dependencies, tags, metadata)
+        return self
+
+    def add_command(
+        self,
+        name: str,
+        argv: Sequence[str | os.PathLike[str]],
+        dependencies: Sequence[str] = (),
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str | None] | None = None,
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        condition: Condition | None = None,
+        allowed_exit_codes: Iterable[int] = (0,),
+        memory_limit_mb: int | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """Add a task that runs a program. Its value is a :class:`CommandResult`.
+
+        Args:
+            name: Unique in this workflow.
+            argv: The program and its arguments, which no shell sees.
+            dependencies: Names of tasks that must complete first.
+            cwd: The working directory; by default the one the workflow is declared in.
+            env: Variables to set, or to remove where the value is ``None``.
+            timeout: Seconds for one attempt, after which its whole process tree is ended.
+            retry_policy: How often and how far apart to try again.
+            condition: As in :meth:`add_task`.
+            allowed_exit_codes: Exit codes that count as success.
+            memory_limit_mb: How much memory its process tree may use, in MiB.
+            tags: Words to find the task by.
+            metadata: Whatever its author wants to keep with it.
+            **options: ``trigger``: when it starts, as its dependencies end (``all_success``, ``all_done``,
+                ``any_success``, ``any_failed``, ``none_failed``, ``always``); ``priority``: of the tasks that could
+                start, those with more go first; ``pool`` or ``resources``: what it takes of the workflow's resources;
+                ``teardown``: it runs when its dependencies (without any: all other tasks) have ended, whatever happened.
+
+        Raises:
+            DuplicateTaskError: The name is taken.
+            UsageError: An option makes no sense, or is none.
+        """
+        words = [os.fspath(word) for word in argv]
+        if not words or not words[0]:
+            raise _misused(f"the command of task `{name}` is empty")
+        codes = list(allowed_exit_codes)
+        task, policy = self._process(
+            name, words, dependencies, timeout, retry_policy, condition, codes, memory_limit_mb, tags, metadata, options
+        )
+        folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
+        self._plan.add_command(name, dependencies or None, words, folder, _environment(env), policy, task)
+        self._tasks[name] = task
+        return self
+
+    def add_shell(self, name: str, line: str, dependencies: Sequence[str] = (), **options: Any) -> Workflow:
+        """Add a task that runs a line of shell, with ``/bin/sh``. Options are those of :meth:`add_command`.
+
+        What goes into the line is read by the shell: values from elsewhere belong into ``env``.
+        """
+        return self.add_command(name, ["/bin/sh", "-c", line], dependencies, **options)
+
+    def add_script(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        dependencies: Sequence[str] = (),
+        args: Sequence[str] = (),
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str | None] | None = None,
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        condition: Condition | None = None,
+        allowed_exit_codes: Iterable[int] = (0,),
+        memory_limit_mb: int | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """Add a task that runs a script: Python with this interpreter, shell with ``sh``, others by their first line.
+
+        Options are those of :meth:`add_command`.
+        """
+        file = os.path.abspath(path)
+        if not os.path.isfile(file):
+            raise _misused(f"the script of task `{name}` is not there: {file}")
+        codes = list(allowed_exit_codes)
+        task, policy = self._process(
+            name, file, dependencies, timeout, retry_policy, condition, codes, memory_limit_mb, tags, metadata, options
+        )
+        folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
+        argv = [*_interpreter(file), file, *args]
+        self._plan.add_script(name, dependencies or None, file, argv, folder, _environment(env), policy, task)
+        self._tasks[name] = task
+        return self
+
+    def add_workflow(
+        self, name: str, workflow: Workflow, dependencies: Sequence[str] = (), **options: Any
+    ) -> Workflow:
+        """Add a task that is a workflow of its own. Its value is a dictionary of its tasks' values.
+
+        Its tasks are named ``name/task`` in the run. They share the limits of the run; the inner workflow's own
+        ``timeout``, ``max_concurrency`` and ``resources`` are those of runs of its own, and do not count here.
+        """
+        if workflow is self:
+            raise _misused("a workflow cannot be a task of itself")
+        if workflow._resources:
+            raise _misused(f"workflow `{workflow.name}` has resources of its own: give them to the outer workflow")
+
+        def carry(around: Any, *_: Any) -> object:
+            from dirigent._carry import HANDED_ON
+
+            plan = workflow._copy_into(f"{name}/")
+            around.session.expand(around.task, around.attempt, plan, False)
+            return HANDED_ON
+
+        workflow.validate()
+        self._has_loop |= workflow._has_loop
+        return self._expanding(name, workflow, carry, dependencies, options)
+
+    def add_map(
+        self,
+        name: str,
+        action: Callable[..., object],
+        over: str | Iterable[object],
+        dependencies: Sequence[str] = (),
+        *,
+        kwargs: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        limit: int | None = None,
+        **options: Any,
+    ) -> Workflow:
+        """Add a task that calls a function once for each item, each call a task of its own. Its value is the list of theirs.
+
+        Args:
+            name: Unique in this workflow; the calls are named ``name[0]``, ``name[1]`` and so on.
+            action: A function of one argument, the item.
+            over: The items, or the name of the task whose value they are; they are counted when that has completed.
+            dependencies: Names of further tasks that must complete first.
+            kwargs: Further keyword arguments of every call.
+            timeout: Seconds for one attempt of one call.
+            retry_policy: How often and how far apart to try one call again.
+            limit: How many calls run at once.
+            **options: As in :meth:`add_command`.
+        """
+        needs = [over, *dependencies] if isinstance(over, str) else list(dependencies)
+        items = None if isinstance(over, str) else list(over)
+        if limit is not None:
+            place = f"{name}[]"
+            self._places[place] = len(self._resources)
+            self._resources.append(_resource(place, limit))
+        self._function(action)
+
+        def carry(around: Any, function: Any, args: Any, values: Any) -> object:
+            from dirigent._carry import HANDED_ON
+
+            each = items if items is not None else list(values[over])
+            inner = Workflow(name)
+            inner._places, inner._resources = self._places, self._resources
+            for number, item in enumerate(each):
+                inner.add_task(
+                    f"{name}[{number}]",
+                    action,
+                    args=(item,),
+                    kwargs=kwargs,
+                    timeout=timeout,
+                    retry_policy=retry_policy,
+                    **({"pool": f"{name}[]"} if limit is not None else {}),
+                )
+            around.session.expand(around.task, around.attempt, inner._plan, True)
+            return HANDED_ON
+
+        return self._expanding(name, action, carry, needs, options)
+
+    def add_approval(
+        self, name: str, prompt: str, dependencies: Sequence[str] = (), timeout: float | None = None, **options: Any
+    ) -> Workflow:
+        """Add a task that waits until somebody answers: :meth:`RunHandle.approve` or :meth:`RunHandle.reject`.
+
+        It takes no slot. Rejected it fails; unanswered after ``timeout`` seconds it has run out of time.
+        """
+        task = Task(name, prompt, dependencies=dependencies, timeout=_seconds(timeout, "timeout"))
+        policy = self._options(task, options)
+        _no_more(options)
+        extras = task if task.condition is not None else None
+        self._plan.add_approval(name, dependencies or None, prompt, policy, extras)
+        self._tasks[name] = task
+        return self
+
+    # --- looking ---
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks by name, in the order in which they were added."""
+        for name, task in self._tasks.items():
+            if not isinstance(task, Task):
+                _, action, dependencies, tags, metadata = task
+                self._tasks[name] = Task(name, action, dependencies=dependencies, tags=tags, metadata=metadata)
+        return dict(self._tasks)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._plan
+
+    def __repr__(self) -> str:
+        return f"Workflow({self.name!r}, {len(self)} tasks)"
+
+    def validate(self) -> None:
+        """Check the whole; a run does so first.
+
+        Raises:
+            CycleError: Tasks wait for each other; the message and ``cycle`` name the shortest circle.
+            UnknownTaskError: A dependency is no task; the message says which one was probably meant.
+        """
+        self._plan.validate()
+
+    # --- running ---
+
+    def start(self, **options: Any) -> RunHandle:
+        """Start a run in the background and return its handle. Options are those of :meth:`run`."""
+        from dirigent._run import start
+
+        return start(self, **options)
+
+    async def run(self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None) -> Run:
+        """Run it in the running event loop, on which its coroutine functions run too.
+
+        A failed task does not raise here: ``run.ok`` is false, and ``run.raise_for_failures()`` raises.
+
+        Args:
+            params: Not supported yet.
+            durability: ``"none"``, the only one so far: what happens is kept in memory.
+            resume: Not supported yet.
+        """
+        from dirigent._run import run
+
+        return await run(self, params=params, durability=durability, resume=resume)
+
+    def run_sync(
+        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+    ) -> Run:
+        """Run it and wait for its end: anywhere, also where an event loop is running. Options are those of :meth:`run`.
+
+        Raises:
+            KeyboardInterrupt: At once, on Ctrl-C; what runs is ended.
+        """
+        from dirigent._run import run_sync
+
+        return run_sync(self, params=params, durability=durability, resume=resume)
+
+    def cancel(self) -> None:
+        """Ask the run of this workflow that is under way to end."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def get_task_result(self, name: str) -> TaskResult:
+        """The result of a task in the last run.
+
+        Raises:
+            WorkflowError: There was no run yet.
+            KeyError: There is no such task.
+        """
+        return self._last().tasks[name]
+
+    def get_summary(self) -> dict[str, Any]:
+        """The last run in figures: see :meth:`Run.summary`.
+
+        Raises:
+            WorkflowError: There was no run yet.
+        """
+        return self._last().summary()
+
+    # --- inside ---
+
+    def _last(self) -> Run:
+        if self._running is None:
+            raise WorkflowError(f"workflow `{self.name}` has not run yet", "workflow.no_run")
+        return self._running._result()
+
+    def _function(self, action: Callable[..., object]) -> tuple[int, str | None]:
+        from dirigent._signature import look_at
+
+        if not callable(action):
+            raise TypeError(f"an action is a function, not {action!r}")
+        looked = look_at(action)
+        number = self._plan.function(action, looked.shown, looked.parameters, looked.is_async)
+        self._functions[action] = found = (number, looked.context_parameter)
+        self._has_loop |= looked.is_async
+        self._has_threads |= not looked.is_async
+        return found
+
+    def _process(
+        self,
+        name: str,
+        action: object,
+        dependencies: Sequence[str],
+        timeout: float | None,
+        retry_policy: RetryPolicy | None,
+        condition: Condition | None,
+        codes: list[int],
+        memory_limit_mb: int | None,
+        tags: Iterable[str],
+        metadata: Mapping[str, Any] | None,
+        options: dict[str, Any],
+    ) -> tuple[Task, int]:
+        task = Task(
+            name,
+            action,
+            dependencies=dependencies,
+            timeout=_seconds(timeout, "timeout"),
+            retry_policy=retry_policy,
+            condition=condition,
+            tags=tags,
+            metadata=metadata,
+        )
+        memory = None if memory_limit_mb is None else memory_limit_mb << 20
+        policy = self._options(task, options, allowed_exit_codes=codes, memory_bytes=memory)
+        _no_more(options)
+        return task, policy
+
+    def _expanding(
+        self, name: str, action: object, carry: Callable[..., Any], dependencies: Sequence[str], options: dict[str, Any]
+    ) -> Workflow:
+        task = Task(name, action, dependencies=dependencies, condition=options.pop("condition", None))
+        task.carry = carry
+        policy = self._options(task, options)
+        _no_more(options)
+        anything = self._plan.function(_nothing, getattr(action, "__qualname__", name), None, False)
+        self._plan.add_function(name, dependencies or None, anything, None, None, policy, task)
+        self._tasks[name] = task
+        return self
+
+    def _options(self, task: Task, options: dict[str, Any], **more: Any) -> int:
+        """Take the options that every kind of task has, and return the number of the policy they make."""
+        policy: dict[str, Any] = {key: value for key, value in more.items() if value is not None}
+        limits: dict[str, Any] = {"grace_ms": 5000}
+        if "memory_bytes" in policy:
+            limits["memory_bytes"] = policy.pop("memory_bytes")
+        if task.timeout is not None:
+            limits["timeout_ms"] = max(1, round(task.timeout * 1000))
+        if task.condition is not None:
+            policy["has_condition"] = True
+        if (retry := task.retry_policy) is not None:
+            policy["retry"] = {
+                "max_attempts": retry.max_attempts,
+                "initial_delay_ms": round(retry.initial_delay * 1000),
+                "max_delay_ms": round(retry.max_delay * 1000),
+                "base": retry.exponential_base,
+                "jitter": retry.jitter,
+            }
+        if "trigger" in options:
+            policy["trigger"] = _one_of("trigger", options.pop("trigger"), _TRIGGERS)
+        if "priority" in options:
+            policy["priority"] = int(options.pop("priority"))
+        if "teardown" in options:
+            policy["teardown"] = bool(options.pop("teardown"))
+        if "repeat_until" in options:
+            task.repeat_until = options.pop("repeat_until")
+            policy["repeat"] = {
+                "max_times": int(options.pop("max_repeats", 100)),
+                "delay_ms": round(_at_least_0(options.pop("repeat_delay", 0.0)) * 1000),
+            }
+        if "isolation" in options:
+            isolation = _one_of("isolation", options.pop("isolation"), ("thread", "process"))
+            if isolation == "process":
+                from dirigent._isolation import carry
+
+                task.carry = carry
+        claims = {}
+        if "pool" in options:
+            claims[self._place(task, options.pop("pool"))] = _PARTS
+        for name, amount in options.pop("resources", {}).items():
+            claims[self._place(task, name)] = round(amount * _PARTS)
+        for place, amount in claims.items():
+            most = self._resources[place]["capacity"]
+            if amount > most:
+                name = self._resources[place]["name"]
+                raise _misused(
+                    f"task `{task.name}` wants {amount / _PARTS:g} of `{name}`, and there is only {most / _PARTS:g}"
+                )
+        policy["claims"] = [{"resource": place, "amount": amount} for place, amount in sorted(claims.items())]
+        return self._policy(json.dumps((limits, policy)), {"limits": limits, **policy})
+
+    def _place(self, task: Task, name: str) -> int:
+        place = self._places.get(name)
+        if place is None:
+            hint = _did_you_mean(name, self._places)
+            raise _misused(f"task `{task.name}` wants `{name}`, which is no resource of this workflow", hint)
+        return place
+
+    def _policy(self, key: str | None, policy: dict[str, Any]) -> int:
+        number = self._policies.get(key)
+        if number is None:
+            whole = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2, **policy}
+            number = self._policies[key] = self._plan.policy(json.dumps(whole))
+        return number
+
+    def _copy_into(self, prefix: str) -> _native.Plan:
+        """The plan under longer names, to be put into the place of a task."""
+        return self._plan.prefixed(prefix)
+
+    def _session(self) -> _native.Session:
+        """Check the whole and prepare a run."""
+        from dirigent._program import program
+        from dirigent._run import state_folder
+
+        most = self.max_concurrency
+        if most is None:
+            most = _MOST_ON_LOOP if self._has_loop and not self._has_threads else _MOST_IN_THREADS
+        options = {
+            "max_concurrency": most,
+            "fail_fast": self.fail_fast,
+            "timeout_ms": None if self.timeout is None else max(1, round(self.timeout * 1000)),
+            "resources": self._resources,
+            "seed": random.getrandbits(64),
+        }
+        return _native.Session(self._plan, self.name, program(), state_folder(), json.dumps(options))
+
+
+_TRIGGERS = ("all_success", "all_done", "any_success", "any_failed", "none_failed", "always")
+_OPTIONS = (
+    "trigger",
+    "priority",
+    "pool",
+    "resources",
+    "teardown",
+    "isolation",
+    "repeat_until",
+    "max_repeats",
+    "repeat_delay",
+    "condition",
+)
+
+
+def _nothing(**_: object) -> None:
+    """Stands for what is carried out by other tasks; takes the values of all dependencies."""
+
+
+def _misused(message: str, hint: str | None = None) -> UsageError:
+    return UsageError(f"{message}\nhint: {hint}" if hint else message, "usage.invalid")
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def _no_more(options: Mapping[str, Any]) -> None:
+    for name in options:
+        raise _misused(f"`{name}` is no option of a task", _did_you_mean(name, _OPTIONS))
+
+
+def _one_of(option: str, value: object, known: Sequence[str]) -> str:
+    if value not in known:
+        hint = _did_you_mean(str(value), known) or f"one of {', '.join(known)}"
+        raise _misused(f"{option} is not {value!r}", hint)
+    return str(value)
+
+
+def _seconds(value: Any, option: str) -> float | None:
+    """Seconds from a number or a ``timedelta``; ``None`` stays."""
+    if value is None:
+        return None
+    seconds = float(value.total_seconds()) if hasattr(value, "total_seconds") else float(value)
+    if not 0 < seconds < float("inf"):
+        raise _misused(f"{option} is a number of seconds above 0, not {value!r}", "None stands for no limit")
+    return seconds
+
+
+def _at_least_0(value: float) -> float:
+    if value < 0:
+        raise _misused(f"a delay is not negative, as {value!r} is")
+    return float(value)
+
+
+def _resource(name: str, amount: float | str) -> dict[str, Any]:
+    """A resource as the core knows it, from ``4`` or ``"10/s"``."""
+    if not isinstance(amount, str):
+        if amount <= 0:
+            raise _misused(f"there is more than 0 of resource `{name}`, not {amount!r}")
+        return {"name": name, "capacity": round(amount * _PARTS)}
+    count, slash, unit = amount.partition("/")
+    try:
+        return {"name": name, "capacity": round(float(count) * _PARTS), "per_ms": round(_UNITS_S[unit.strip()] * 1000)}
+    except (KeyError, ValueError):
+        raise _misused(f"the rate of `{name}` is not {amount!r}", 'write "10/s", "100/min" or "1000/h"') from None
+
+
+def _environment(env: Mapping[str, str | None] | None) -> list[tuple[str, str | None]]:
+    return [(name, value if value is None else os.fspath(value)) for name, value in (env or {}).items()]
+
+
+def _interpreter(file: str) -> list[str]:
+    """What runs a script: by its name, else by itself."""
+    if file.endswith(".py"):
+        return [sys.executable]
+    if file.endswith((".sh", ".bash")) and not os.access(file, os.X_OK):
+        return ["bash" if file.endswith(".bash") else "sh"]
+    return []
+
+
+

@@ -1,0 +1,17 @@
+//! Who carries out the tasks that are functions of the program around the engine. The engine has never heard of their language.
+
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::Task;
+use std::sync::Arc;
+
+/// Carries out functions. Every call is made within a turn of the run: it must be short, wait for nothing, and not call back.
+pub trait Functions: Send {
+    /// Takes an attempt; its report follows by [`crate::run::Control::report`].
+    fn carry_out(&self, task: TaskIndex, attempt: u32, spec: &Arc<Task>);
+    /// Asks whether a task is to run; the answer follows by [`crate::run::Control::answer_condition`].
+    fn ask(&self, task: TaskIndex, spec: &Arc<Task>);
+    /// Says that nobody waits for an attempt any more: its end is recorded.
+    fn give_up(&self, task: TaskIndex, attempt: u32);
+    /// Says that nothing more will come.
+    fn close(&self);
+}

@@ -1,0 +1,10 @@
+//! Workflows declared in Python: what is declared, a run of it, and the threads that carry its functions out.
+//!
+//! Python values stay Python objects; the engine sees indices. Engine threads never enter the interpreter: they put
+//! attempts into a queue, and threads of Python take them out and hand back what came of them.
+
+pub(crate) mod plan;
+pub(crate) mod queue;
+pub(crate) mod session;
+pub(crate) mod seat;
+pub(crate) mod crew;

@@ -1,0 +1,420 @@
+//! A workflow as Python declares it: names, needs and functions, checked as a whole before anything runs.
+
+use crate::fault::{misused, raised};
+use dirigent_cli::fault::CliError;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::{Action, Command, InvalidWorkflow, Policy, Task, Workflow};
+use dirigent_project::diagnose::did_you_mean;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A function that tasks call, and what it wants.
+pub(crate) struct Function {
+    pub(crate) callable: Py<PyAny>,
+    shown: Arc<str>,
+    /// The parameters that can be given by name; `None` takes any.
+    parameters: Option<Vec<Box<str>>>,
+    pub(crate) is_async: bool,
+}
+
+impl Function {
+    fn takes(&self, name: &str) -> bool {
+        self.parameters.as_ref().is_none_or(|names| names.iter().any(|known| **known == *name))
+    }
+}
+
+/// How Python carries out a task.
+pub(crate) struct Call {
+    pub(crate) function: u32,
+    pub(crate) args: Option<Py<PyTuple>>,
+    pub(crate) kwargs: Option<Py<PyDict>>,
+    /// The needs whose values are passed on, and under which names.
+    pub(crate) wants: Vec<(TaskIndex, Py<PyString>)>,
+    /// What else Python wants to know when it carries the task out.
+    pub(crate) extras: Option<Py<PyAny>>,
+}
+
+impl Call {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            function: self.function,
+            args: self.args.as_ref().map(|args| args.clone_ref(py)),
+            kwargs: self.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py)),
+            wants: self.wants.iter().map(|(need, name)| (*need, name.clone_ref(py))).collect(),
+            extras: self.extras.as_ref().map(|extras| extras.clone_ref(py)),
+        }
+    }
+}
+
+enum Kind {
+    Function(Call),
+    Command(Box<Command>),
+    Script(Box<dirigent_core::spec::Script>),
+    Approval(Arc<str>),
+}
+
+struct Declared {
+    name: u32,
+    needs: Box<[u32]>,
+    policy: u32,
+    kind: Kind,
+    extras: Option<Py<PyAny>>,
+}
+
+/// A workflow being declared.
+#[pyclass(module = "dirigent._native")]
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// What stands before the own name of each task.
+    prefix: String,
+    names: Vec<Arc<str>>,
+    ids: HashMap<Arc<str>, u32>,
+    /// The place of the task of each name; `u32::MAX` while it is only needed.
+    places: Vec<u32>,
+    declared: Vec<Declared>,
+    policies: Vec<Arc<Policy>>,
+    functions: Vec<Arc<Function>>,
+}
+
+/// Tasks in the terms of the core, with what Python needs to carry them out.
+pub(crate) struct Built {
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) calls: Vec<Option<Call>>,
+    pub(crate) functions: Vec<Arc<Function>>,
+}
+
+#[pymethods]
+impl Plan {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn __len__(&self) -> usize {
+        self.declared.len()
+    }
+
+    fn __contains__(&self, name: &str) -> bool {
+        self.place(name).is_some()
+    }
+
+    /// Takes a policy as JSON and returns its number.
+    fn policy(&mut self, py: Python<'_>, json: &str) -> PyResult<u32> {
+        let policy: Policy = serde_json::from_str(json)
+            .map_err(|error| misused(py, format!("the options of a task make no sense: {error}"), None))?;
+        self.policies.push(Arc::new(policy));
+        Ok(number(self.policies.len() - 1))
+    }
+
+    /// Takes a function and returns its number.
+    fn function(
+        &mut self,
+        callable: Py<PyAny>,
+        shown: &str,
+        parameters: Option<Vec<String>>,
+        is_async: bool,
+    ) -> u32 {
+        let parameters = parameters.map(|names| names.into_iter().map(String::into_boxed_str).collect());
+        self.functions.push(Arc::new(Function { callable, shown: shown.into(), parameters, is_async }));
+        number(self.functions.len() - 1)
+    }
+
+    /// Adds a task that calls a function.
+    #[pyo3(signature = (name, needs, function, args, kwargs, policy, extras))]
+    #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
+    fn add_function(
+        &mut self,
+        py: Python<'_>,
+        name: &str,
+        needs: Option<&Bound<'_, PyAny>>,
+        function: u32,
+        args: Option<Py<PyTuple>>,
+        kwargs: Option<Py<PyDict>>,
+        policy: u32,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
+        let call = Call { function, args, kwargs, wants: Vec::new(), extras: None };
+        self.add(py, name, needs, policy, Kind::Function(call), extras)
+    }
+
+    /// Adds a task that runs a program.
+    #[pyo3(signature = (name, needs, argv, cwd, env, policy, extras))]
+    #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
+    fn add_command(
+        &mut self,
+        py: Python<'_>,
+        name: &str,
+        needs: Option<&Bound<'_, PyAny>>,
+        argv: Vec<OsString>,
+        cwd: PathBuf,
+        env: Vec<(OsString, Option<OsString>)>,
+        policy: u32,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
+        let command = command(argv, cwd, env);
+        self.add(py, name, needs, policy, Kind::Command(Box::new(command)), extras)
+    }
+
+    /// Adds a task that runs a script.
+    #[pyo3(signature = (name, needs, path, argv, cwd, env, policy, extras))]
+    #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
+    fn add_script(
+        &mut self,
+        py: Python<'_>,
+        name: &str,
+        needs: Option<&Bound<'_, PyAny>>,
+        path: PathBuf,
+        argv: Vec<OsString>,
+        cwd: PathBuf,
+        env: Vec<(OsString, Option<OsString>)>,
+        policy: u32,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
+        let script = dirigent_core::spec::Script { path: path.into(), command: command(argv, cwd, env) };
+        self.add(py, name, needs, policy, Kind::Script(Box::new(script)), extras)
+    }
+
+    /// Adds a task that waits for an answer.
+    #[pyo3(signature = (name, needs, prompt, policy, extras))]
+    fn add_approval(
+        &mut self,
+        py: Python<'_>,
+        name: &str,
+        needs: Option<&Bound<'_, PyAny>>,
+        prompt: &str,
+        policy: u32,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
+        self.add(py, name, needs, policy, Kind::Approval(prompt.into()), extras)
+    }
+
+    /// The names of the tasks, in the order of declaration.
+    fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.declared.iter().map(|task| &*self.names[task.name as usize]))
+    }
+
+    /// What a task needs, by name.
+    fn needs(&self, name: &str) -> Option<Vec<&str>> {
+        let task = &self.declared[self.place(name)?];
+        Some(task.needs.iter().map(|need| &*self.names[*need as usize]).collect())
+    }
+
+    /// The same under longer names, to be put into the place of a task.
+    fn prefixed(&self, py: Python<'_>, prefix: &str) -> Self {
+        let names: Vec<Arc<str>> = self.names.iter().map(|name| format!("{prefix}{name}").into()).collect();
+        let declared = self.declared.iter().map(|task| Declared {
+            name: task.name,
+            needs: task.needs.clone(),
+            policy: task.policy,
+            kind: match &task.kind {
+                Kind::Function(call) => Kind::Function(call.clone_ref(py)),
+                Kind::Command(command) => Kind::Command(command.clone()),
+                Kind::Script(script) => Kind::Script(script.clone()),
+                Kind::Approval(prompt) => Kind::Approval(Arc::clone(prompt)),
+            },
+            extras: task.extras.as_ref().map(|extras| extras.clone_ref(py)),
+        });
+        Self {
+            prefix: format!("{prefix}{}", self.prefix),
+            ids: (0u32..).zip(&names).map(|(id, name)| (Arc::clone(name), id)).collect(),
+            names,
+            places: self.places.clone(),
+            declared: declared.collect(),
+            policies: self.policies.clone(),
+            functions: self.functions.clone(),
+        }
+    }
+
+    /// Checks the whole.
+    fn validate(&self, py: Python<'_>) -> PyResult<()> {
+        self.workflow(py, "workflow").map(drop)
+    }
+}
+
+impl Plan {
+    fn add(
+        &mut self,
+        py: Python<'_>,
+        name: &str,
+        needs: Option<&Bound<'_, PyAny>>,
+        policy: u32,
+        kind: Kind,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
+        let id = self.id(name);
+        if self.places[id as usize] != u32::MAX {
+            let message =
+                format!("there is a task named `{name}` already\nhint: choose another name for this one");
+            return Err(made(py, "DuplicateTaskError", (message, "workflow.duplicate_task")));
+        }
+        let needs = match needs {
+            None => Box::default(),
+            Some(needs) => self.ids_of(needs)?,
+        };
+        self.places[id as usize] = number(self.declared.len());
+        self.declared.push(Declared { name: id, needs, policy, kind, extras });
+        Ok(number(self.declared.len() - 1))
+    }
+
+    fn ids_of(&mut self, needs: &Bound<'_, PyAny>) -> PyResult<Box<[u32]>> {
+        let mut ids = Vec::with_capacity(needs.len().unwrap_or(0));
+        for need in needs.try_iter()? {
+            let need = need?;
+            let id = self.id(need.cast::<PyString>()?.to_str()?);
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids.into())
+    }
+
+    fn id(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = number(self.names.len());
+        let name: Arc<str> = name.into();
+        self.names.push(Arc::clone(&name));
+        self.places.push(u32::MAX);
+        self.ids.insert(name, id);
+        id
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        let place = self.places[*self.ids.get(name)? as usize];
+        (place != u32::MAX).then_some(place as usize)
+    }
+
+    /// The tasks with their needs as indices from `first` on, and calls with what they want.
+    ///
+    /// # Errors
+    ///
+    /// A need that is not there.
+    pub(crate) fn build(&self, py: Python<'_>, first: u32) -> PyResult<Built> {
+        let mut tasks = Vec::with_capacity(self.declared.len());
+        let mut calls = Vec::with_capacity(self.declared.len());
+        for task in &self.declared {
+            let needs = self.indices(py, task, first)?;
+            let (action, call) = match &task.kind {
+                Kind::Function(call) => {
+                    let function = &self.functions[call.function as usize];
+                    let mut call = call.clone_ref(py);
+                    call.extras = task.extras.as_ref().map(|extras| extras.clone_ref(py));
+                    call.wants = self.wants(py, task, function, &call, &needs);
+                    (Action::Function { function: Arc::clone(&function.shown) }, Some(call))
+                }
+                Kind::Command(command) => (Action::Command(command.clone()), None),
+                Kind::Script(script) => (Action::Script(script.clone()), None),
+                Kind::Approval(prompt) => (Action::Approval { prompt: Arc::clone(prompt) }, None),
+            };
+            // A task of another kind has a call only for what Python wants to know.
+            let call = call.or_else(|| {
+                let extras = task.extras.as_ref()?.clone_ref(py);
+                Some(Call {
+                    function: u32::MAX,
+                    args: None,
+                    kwargs: None,
+                    wants: Vec::new(),
+                    extras: Some(extras),
+                })
+            });
+            calls.push(call);
+            tasks.push(Task {
+                name: Arc::clone(&self.names[task.name as usize]),
+                action,
+                needs,
+                policy: Arc::clone(&self.policies[task.policy as usize]),
+            });
+        }
+        Ok(Built { tasks, calls, functions: self.functions.clone() })
+    }
+
+    /// The whole as a workflow, checked.
+    pub(crate) fn workflow(&self, py: Python<'_>, name: &str) -> PyResult<(Workflow, Built)> {
+        let mut built = self.build(py, 0)?;
+        let tasks = std::mem::take(&mut built.tasks);
+        let workflow = py.detach(|| Workflow::new(name, tasks)).map_err(|error| match error {
+            InvalidWorkflow::Cycle { names } => cycle(py, &names),
+            error => raised(py, CliError::from(error)),
+        })?;
+        Ok((workflow, built))
+    }
+
+    fn indices(&self, py: Python<'_>, task: &Declared, first: u32) -> PyResult<Box<[TaskIndex]>> {
+        let index = |need: &u32| {
+            let place = self.places[*need as usize];
+            if place == u32::MAX { Err(self.unknown(py, task, *need)) } else { Ok(TaskIndex(first + place)) }
+        };
+        task.needs.iter().map(index).collect()
+    }
+
+    fn unknown(&self, py: Python<'_>, task: &Declared, need: u32) -> PyErr {
+        let declared = self.declared.iter().map(|task| &*self.names[task.name as usize]);
+        let need = &self.names[need as usize];
+        let task = &self.names[task.name as usize];
+        let mut message = format!("task `{task}` depends on `{need}`, which is no task of this workflow");
+        if let Some(meant) = did_you_mean(need, declared) {
+            message.push_str(&format!("\nhint: did you mean `{meant}`?"));
+        }
+        made(py, "UnknownTaskError", (message, "workflow.unknown_task"))
+    }
+
+    /// The needs that the function has parameters for, where no argument is given for them already.
+    fn wants(
+        &self,
+        py: Python<'_>,
+        task: &Declared,
+        function: &Function,
+        call: &Call,
+        needs: &[TaskIndex],
+    ) -> Vec<(TaskIndex, Py<PyString>)> {
+        let given = |name: &str| {
+            call.kwargs.as_ref().is_some_and(|kwargs| kwargs.bind(py).contains(name).unwrap_or(false))
+        };
+        let taken = call.args.as_ref().map_or(0, |args| args.bind(py).len());
+        let positional =
+            function.parameters.as_ref().map_or(&[][..], |names| &names[..taken.min(names.len())]);
+        let names = task.needs.iter().map(|need| &self.names[*need as usize][self.prefix.len()..]);
+        needs
+            .iter()
+            .zip(names)
+            .filter(|(_, name)| function.takes(name) && !given(name))
+            .filter(|(_, name)| !positional.iter().any(|known| **known == **name))
+            .map(|(need, name)| (*need, PyString::intern(py, name).unbind()))
+            .collect()
+    }
+}
+
+fn command(argv: Vec<OsString>, cwd: PathBuf, env: Vec<(OsString, Option<OsString>)>) -> Command {
+    Command {
+        argv: argv.into_iter().map(Into::into).collect(),
+        cwd: cwd.into(),
+        env: env.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))).collect(),
+    }
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn cycle(py: Python<'_>, names: &[String]) -> PyErr {
+    let message = InvalidWorkflow::Cycle { names: names.to_vec() }.to_string();
+    let message = format!("{message}\nhint: take one of these dependencies away");
+    made(py, "CycleError", (message, "workflow.cycle", names.to_vec()))
+}
+
+/// An exception of `dirigent._errors` by its name.
+pub(crate) fn made<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
+    let make = || py.import("dirigent._errors")?.getattr(class)?.call1(arguments);
+    make().map_or_else(|error| error, PyErr::from_value)
+}
+
+/// For what cannot happen unless the package itself is wrong.
+pub(crate) fn bug(what: &str) -> PyErr {
+    PyRuntimeError::new_err(format!("a mistake in dirigent: {what}"))
+}

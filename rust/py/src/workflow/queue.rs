@@ -1,0 +1,231 @@
+//! The queue between the engine and the threads of Python: attempts in, hands that take them out.
+//!
+//! It knows when too few threads are awake for what waits, and nothing of the interpreter.
+
+use dirigent_core::ids::TaskIndex;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An attempt of a task; attempt 0 asks for the task's condition.
+pub(crate) type Job = (TaskIndex, u32);
+
+/// How long nobody may take a job before another thread is wanted: longer than a short function, shorter than anybody
+/// would notice.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// Jobs, and those who take them.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    /// There is a job, or none will come.
+    jobs_changed: Condvar,
+    /// There is something for the attendant.
+    attend: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    jobs: VecDeque<Job>,
+    on_loop: VecDeque<Job>,
+    /// Who carries out what, by the id of the thread; 0 for a loop.
+    hands: HashMap<Job, u64>,
+    /// Attempts on threads that nobody waits for any more.
+    given_up: Vec<(Job, u64)>,
+    /// The same on the loop.
+    given_up_on_loop: Vec<Job>,
+    /// Threads that wait for a job.
+    idle: usize,
+    /// Threads that take jobs, the waiting ones included, those that were given up not.
+    threads: usize,
+    /// How many jobs were taken so far.
+    taken: u64,
+    attendant_waits: bool,
+    loop_waits: bool,
+    closed: bool,
+}
+
+/// What the attendant of a run is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Nothing: the time is over.
+    Nothing,
+    /// Start so many threads.
+    Threads(usize),
+    /// Interrupt what was given up.
+    Interrupts,
+    /// Nothing more will come.
+    End,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job in. Returns whether the loop has to be woken for it.
+    pub(crate) fn push(&self, job: Job, is_on_loop: bool) -> bool {
+        let mut inner = self.lock();
+        if is_on_loop {
+            inner.on_loop.push_back(job);
+            return std::mem::take(&mut inner.loop_waits);
+        }
+        inner.jobs.push_back(job);
+        // A thread that is awake will come for it, or the attendant sees that none does.
+        if inner.idle > 0 && inner.idle == inner.threads {
+            self.jobs_changed.notify_one();
+        }
+        if std::mem::take(&mut inner.attendant_waits) {
+            self.attend.notify_one();
+        }
+        false
+    }
+
+    /// Takes a job at once, if there is one. `Err` when none will ever come.
+    pub(crate) fn try_take(&self, thread: u64) -> Result<Option<Job>, ()> {
+        let mut inner = self.lock();
+        match inner.jobs.pop_front() {
+            Some(job) => {
+                inner.taken += 1;
+                inner.hands.insert(job, thread);
+                Ok(Some(job))
+            }
+            None if inner.closed => Err(()),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for a job. `None` when none will ever come.
+    pub(crate) fn take(&self, thread: u64) -> Option<Job> {
+        let mut inner = self.lock();
+        loop {
+            if let Some(job) = inner.jobs.pop_front() {
+                inner.taken += 1;
+                inner.hands.insert(job, thread);
+                return Some(job);
+            }
+            if inner.closed {
+                return None;
+            }
+            inner.idle += 1;
+            inner = self.jobs_changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.idle -= 1;
+        }
+    }
+
+    /// Takes everything that is for the loop; says that it waits, where there is nothing.
+    pub(crate) fn take_for_loop(&self) -> Vec<Job> {
+        let mut inner = self.lock();
+        let jobs: Vec<Job> = inner.on_loop.drain(..).collect();
+        inner.loop_waits = jobs.is_empty();
+        for job in &jobs {
+            inner.hands.insert(*job, 0);
+        }
+        jobs
+    }
+
+    /// Takes a job back from whoever has it. Returns whether anybody still waits for it; where not, nobody will be
+    /// interrupted for it any more.
+    pub(crate) fn hand_in(&self, job: Job) -> bool {
+        let mut inner = self.lock();
+        let is_awaited = inner.hands.remove(&job).is_some();
+        if !is_awaited {
+            inner.given_up.retain(|(other, _)| *other != job);
+        }
+        is_awaited
+    }
+
+    /// Nobody waits for a job any more. Returns whether the loop has to be woken.
+    pub(crate) fn give_up(&self, job: Job) -> bool {
+        let mut inner = self.lock();
+        inner.jobs.retain(|other| *other != job);
+        inner.on_loop.retain(|other| *other != job);
+        match inner.hands.remove(&job) {
+            None => false,
+            Some(0) => {
+                inner.given_up_on_loop.push(job);
+                true
+            }
+            Some(thread) => {
+                inner.given_up.push((job, thread));
+                // Another one takes its place.
+                inner.threads = inner.threads.saturating_sub(1);
+                inner.attendant_waits = false;
+                self.attend.notify_one();
+                false
+            }
+        }
+    }
+
+    /// What was given up on threads.
+    pub(crate) fn given_up(&self) -> Vec<(Job, u64)> {
+        std::mem::take(&mut self.lock().given_up)
+    }
+
+    /// What was given up on the loop.
+    pub(crate) fn given_up_on_loop(&self) -> Vec<Job> {
+        std::mem::take(&mut self.lock().given_up_on_loop)
+    }
+
+    /// A thread comes, or comes back after it was given up.
+    pub(crate) fn enter(&self) {
+        self.lock().threads += 1;
+    }
+
+    /// A thread goes.
+    pub(crate) fn leave(&self) {
+        let mut inner = self.lock();
+        inner.threads = inner.threads.saturating_sub(1);
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.jobs_changed.notify_all();
+        self.attend.notify_all();
+    }
+
+    /// Waits until something is wanted of whoever starts and interrupts threads, and not longer than so.
+    pub(crate) fn attend(&self, at_most: Duration) -> Wanted {
+        let deadline = Instant::now() + at_most;
+        let mut inner = self.lock();
+        let mut seen = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !inner.given_up.is_empty() {
+                return Wanted::Interrupts;
+            }
+            if inner.closed {
+                return Wanted::End;
+            }
+            if left.is_zero() {
+                return Wanted::Nothing;
+            }
+            let wait = if inner.jobs.is_empty() {
+                seen = None;
+                inner.attendant_waits = true;
+                left
+            } else if inner.threads == 0 {
+                // One at first: if it is quick, it does everything.
+                inner.threads += 1;
+                return Wanted::Threads(1);
+            } else if seen.replace(inner.taken) == Some(inner.taken) {
+                let waiting = inner.jobs.len();
+                let awake = waiting.min(inner.idle);
+                for _ in 0..awake {
+                    self.jobs_changed.notify_one();
+                }
+                if waiting > awake {
+                    inner.threads += waiting - awake;
+                    return Wanted::Threads(waiting - awake);
+                }
+                PATIENCE
+            } else {
+                PATIENCE
+            };
+            let waited = self.attend.wait_timeout(inner, wait.min(left));
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            inner.attendant_waits = false;
+        }
+    }
+}

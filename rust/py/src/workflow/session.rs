@@ -1,0 +1,632 @@
+//! One run of a workflow declared in Python: the values of its tasks, and what Python asks of it.
+
+use crate::fault::{misused, raised};
+use crate::scripts::project_config;
+use crate::workflow::plan::{Built, Call, Function, Plan, bug};
+use crate::workflow::queue::{Job, Queue, Wanted};
+use crate::workflow::seat::Seat;
+use dirigent_cli::VERSION;
+use dirigent_cli::fault::CliError;
+use dirigent_cli::record::{new_run_id, state_dir};
+use dirigent_cli::surroundings::{Surroundings, origin};
+use dirigent_core::decide::Report;
+use dirigent_core::event::CancelReason;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::outcome::Outcome;
+use dirigent_core::spec::{Resource, Task};
+use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_engine::run::{Config, Control, attempt_folder};
+use dirigent_engine::{EngineError, Feed, Functions, News, Run};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::{IntoPyObjectExt, ffi};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::raw::c_long;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// What a run has that is not in its tasks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    max_concurrency: u32,
+    fail_fast: bool,
+    timeout_ms: Option<u64>,
+    resources: Vec<Resource>,
+    seed: u64,
+}
+
+/// What a task stands for that consists of others.
+struct Group {
+    first: u32,
+    /// The names of its tasks; `None` for a list.
+    names: Option<Vec<Arc<str>>>,
+    count: u32,
+}
+
+/// What the threads of Python and the engine have in common.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    control: OnceLock<Control>,
+    calls: RwLock<Vec<Option<Call>>>,
+    functions: RwLock<Vec<Arc<Function>>>,
+    values: Mutex<Vec<Option<Py<PyAny>>>>,
+    errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
+    /// What ends attempts that are carried out elsewhere.
+    ends: Mutex<HashMap<Job, Py<PyAny>>>,
+    groups: Mutex<HashMap<TaskIndex, Group>>,
+    folder: PathBuf,
+    /// A byte in this pipe wakes the event loop.
+    wake: OnceLock<(File, File)>,
+}
+
+/// The side of it that the engine speaks to.
+struct Door(Arc<Shared>);
+
+impl Functions for Door {
+    fn carry_out(&self, task: TaskIndex, attempt: u32, _: &Arc<Task>) {
+        let shared = &self.0;
+        let is_async = {
+            let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
+            let function = calls.get(task.usize()).and_then(|call| Some(call.as_ref()?.function));
+            let functions = shared.functions.read().unwrap_or_else(PoisonError::into_inner);
+            function.and_then(|function| functions.get(function as usize)).is_some_and(|it| it.is_async)
+        };
+        if shared.queue.push((task, attempt), is_async) {
+            shared.wake_loop();
+        }
+    }
+
+    fn ask(&self, task: TaskIndex, _: &Arc<Task>) {
+        self.0.queue.push((task, 0), false);
+    }
+
+    fn give_up(&self, task: TaskIndex, attempt: u32) {
+        if self.0.queue.give_up((task, attempt)) {
+            self.0.wake_loop();
+        }
+    }
+
+    fn close(&self) {
+        self.0.queue.close();
+        self.0.wake_loop();
+    }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn control(&self) -> &Control {
+        self.control.get().expect("a run begins before anybody takes its tasks")
+    }
+
+    fn wake_loop(&self) {
+        if let Some((_, mut writer)) = self.wake.get().map(|(reader, writer)| (reader, writer)) {
+            let _ = writer.write(&[1]);
+        }
+    }
+
+    /// Adds tasks that were built for the next free indices.
+    fn take_in(&self, calls: Vec<Option<Call>>, functions: Vec<Arc<Function>>) {
+        let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        let first = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        known.extend(functions);
+        drop(known);
+        let shifted = calls
+            .into_iter()
+            .map(|call| call.map(|call| Call { function: call.function.saturating_add(first), ..call }));
+        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(shifted);
+    }
+
+    /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
+    pub(crate) fn call<'py>(&self, py: Python<'py>, job: Job) -> PyResult<Bound<'py, PyAny>> {
+        let (task, attempt) = job;
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        let call =
+            calls.get(task.usize()).and_then(Option::as_ref).ok_or_else(|| bug("a task without a call"))?;
+        let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let callable = functions.get(call.function as usize).map(|function| function.callable.clone_ref(py));
+        drop(functions);
+        let args = call.args.as_ref().map(|args| args.clone_ref(py));
+        let mut kwargs = match &call.kwargs {
+            Some(kwargs) => Some(kwargs.bind(py).copy()?),
+            None => None,
+        };
+        if attempt > 0 && !call.wants.is_empty() {
+            let kwargs = kwargs.get_or_insert_with(|| PyDict::new(py));
+            for (need, name) in &call.wants {
+                if let Some(value) = self.value(py, *need)? {
+                    kwargs.set_item(name, value)?;
+                }
+            }
+        }
+        (task.0, attempt, callable, args, kwargs, extras).into_bound_py_any(py)
+    }
+
+    /// The value of a task that completed.
+    fn value(&self, py: Python<'_>, task: TaskIndex) -> PyResult<Option<Py<PyAny>>> {
+        let known = hold(&self.values).get(task.usize()).and_then(Option::as_ref).map(|it| it.clone_ref(py));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let made = {
+            let groups = hold(&self.groups);
+            match groups.get(&task) {
+                Some(group) => Some((group.first, group.count, group.names.clone())),
+                None => None,
+            }
+        };
+        let value = match made {
+            Some((first, count, None)) => {
+                let values = (first..first + count).map(|child| self.value(py, TaskIndex(child)));
+                let values = values.collect::<PyResult<Vec<_>>>()?;
+                PyList::new(py, values)?.into_any().unbind()
+            }
+            Some((first, _, Some(names))) => {
+                let dict = PyDict::new(py);
+                for (child, name) in (first..).zip(names) {
+                    if let Some(value) = self.value(py, TaskIndex(child))? {
+                        dict.set_item(&*name, value)?;
+                    }
+                }
+                dict.into_any().unbind()
+            }
+            None => match self.command_result(task) {
+                Some(result) => py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind(),
+                None => return Ok(None),
+            },
+        };
+        self.keep(py, task, value.clone_ref(py));
+        Ok(Some(value))
+    }
+
+    /// The exit code and the folder of a command that completed.
+    fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
+        let (exit_code, attempts) = self.control().look(|state| {
+            let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
+            Some((it.ended.as_ref()?.outcome.exit_code()?, it.attempts))
+        })?;
+        Some((exit_code, self.folder.join(attempt_folder(task, attempts))))
+    }
+
+    fn keep(&self, py: Python<'_>, task: TaskIndex, value: Py<PyAny>) {
+        let mut values = hold(&self.values);
+        if values.len() <= task.usize() {
+            values.resize_with(task.usize() + 1, || None);
+        }
+        let old = values[task.usize()].replace(value);
+        drop(values);
+        // Whatever happens when it is thrown away happens outside of any lock.
+        drop(old.map(|old| old.into_bound(py)));
+    }
+
+    fn report(&self, job: Job, outcome: Outcome, wall_us: u64) {
+        let mut report = Report::new(job.0, job.1, outcome);
+        report.usage.wall_us = wall_us;
+        self.control().report(report);
+    }
+
+    pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        self.keep(py, job.0, value);
+        self.report(job, Outcome::Returned, wall_us);
+    }
+
+    pub(crate) fn unfinished(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        self.keep(py, job.0, value);
+        self.report(job, Outcome::Unfinished, wall_us);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
+    pub(crate) fn raised(
+        &self,
+        py: Python<'_>,
+        job: Job,
+        error: Py<PyAny>,
+        class: &str,
+        message: &str,
+        retryable: bool,
+        wall_us: u64,
+    ) {
+        let old = hold(&self.errors).insert(job.0, error);
+        drop(old.map(|old| old.into_bound(py)));
+        let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
+        self.report(job, outcome, wall_us);
+    }
+
+    pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
+        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0);
+    }
+}
+
+/// A run, from Python.
+#[pyclass(module = "dirigent._native", frozen)]
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    run: Mutex<Option<Run>>,
+    feed: Feed,
+    plan: Mutex<Option<dirigent_engine::Plan>>,
+    state: OnceLock<State>,
+    id: String,
+}
+
+#[pymethods]
+impl Session {
+    /// Checks a plan and prepares a run of it.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        plan: &Plan,
+        name: &str,
+        guard: PathBuf,
+        state_dir: PathBuf,
+        options: &str,
+    ) -> PyResult<Self> {
+        let options: Options = serde_json::from_str(options)
+            .map_err(|error| misused(py, format!("the options of a run make no sense: {error}"), None))?;
+        let (workflow, built) = plan.workflow(py, name)?;
+        let id = new_run_id();
+        let folder = state_dir.join("runs").join(id.as_str());
+        let shared = Arc::new(Shared {
+            queue: Queue::default(),
+            control: OnceLock::new(),
+            calls: RwLock::default(),
+            functions: RwLock::default(),
+            values: Mutex::default(),
+            errors: Mutex::default(),
+            ends: Mutex::default(),
+            groups: Mutex::default(),
+            folder: folder.clone(),
+            wake: OnceLock::new(),
+        });
+        let Built { calls, functions, .. } = built;
+        shared.take_in(calls, functions);
+        let config = Config { guard, version: VERSION, adopts_orphans: false, folder };
+        let run = Run::prepare(id.clone(), config, Some(Box::new(Door(Arc::clone(&shared)))));
+        let plan = dirigent_engine::Plan {
+            max_concurrency: options.max_concurrency.max(1),
+            fail_fast: options.fail_fast,
+            origin: origin(None),
+            resources: options.resources,
+            timeout_ms: options.timeout_ms,
+            seed: options.seed,
+            ..dirigent_engine::Plan::new(id.clone(), workflow)
+        };
+        let feed = run.feed(0);
+        shared.control.set(run.control()).map_err(|_| bug("a run that began twice"))?;
+        Ok(Self {
+            shared,
+            run: Mutex::new(Some(run)),
+            feed,
+            plan: Mutex::new(Some(plan)),
+            state: OnceLock::new(),
+            id: id.to_string(),
+        })
+    }
+
+    /// Its id.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its folder, which is made with the first log.
+    #[getter]
+    fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    /// Begins.
+    fn begin(&self, py: Python<'_>) {
+        py.detach(|| {
+            let plan = hold(&self.plan).take();
+            if let (Some(run), Some(plan)) = (&*hold(&self.run), plan) {
+                run.begin(plan);
+            }
+        });
+    }
+
+    /// A place for a thread that carries functions out.
+    fn seat(&self, thread: u64) -> Seat {
+        Seat::new(Arc::clone(&self.shared), thread)
+    }
+
+    /// Waits until something is wanted: so many threads (above 0), nothing yet (0), the end (-1), interrupts (-2).
+    fn attend(&self, py: Python<'_>, at_most_s: f64) -> isize {
+        let at_most = Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
+        match py.detach(|| self.shared.queue.attend(at_most)) {
+            Wanted::Threads(count) => isize::try_from(count).unwrap_or(isize::MAX),
+            Wanted::Nothing => 0,
+            Wanted::End => -1,
+            Wanted::Interrupts => -2,
+        }
+    }
+
+    /// Raises an exception in the threads whose attempts nobody waits for any more.
+    fn interrupt(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        for (job, thread) in self.shared.queue.given_up() {
+            let end = hold(&self.shared.ends).remove(&job);
+            if let Some(end) = end {
+                end.call0(py)?;
+                continue;
+            }
+            // SAFETY: the interpreter is held, and the thread cannot go on to other work before it has taken it
+            // again: handing in takes an exception back that came too late.
+            unsafe { ffi::PyThreadState_SetAsyncExc(thread as c_long, exception.as_ptr()) };
+        }
+        Ok(())
+    }
+
+    /// Says what ends an attempt that is carried out elsewhere, should nobody wait for it any more.
+    fn on_give_up(&self, task: u32, attempt: u32, end: Py<PyAny>) {
+        hold(&self.shared.ends).insert((TaskIndex(task), attempt), end);
+    }
+
+    /// The descriptor that is readable when the event loop has something to do.
+    fn wake_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
+        if self.shared.wake.get().is_none() {
+            let io = |error: std::io::Error| raised(py, CliError::io("make", Path::new("a pipe"))(error));
+            let (reader, writer) = std::io::pipe().map_err(io)?;
+            let files = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
+            let _ = self.shared.wake.set(files);
+        }
+        self.shared.wake.get().map(|(reader, _)| reader.as_raw_fd()).ok_or_else(|| bug("no pipe"))
+    }
+
+    /// Takes what woke the loop; to be called when the descriptor is readable.
+    fn woken(&self) {
+        if let Some((reader, _)) = self.shared.wake.get() {
+            let _ = (&mut &*reader).read(&mut [0; 64]);
+        }
+    }
+
+    /// Takes the attempts that run on the event loop.
+    fn take_for_loop<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        self.shared.queue.take_for_loop().into_iter().map(|job| self.shared.call(py, job)).collect()
+    }
+
+    /// What was given up on the loop, as `(task, attempt)`.
+    fn given_up_on_loop(&self) -> Vec<(u32, u32)> {
+        self.shared.queue.given_up_on_loop().into_iter().map(|(task, attempt)| (task.0, attempt)).collect()
+    }
+
+    /// Hands in the value of a coroutine and takes what follows on the loop.
+    fn step_on_loop<'py>(
+        &self,
+        py: Python<'py>,
+        task: u32,
+        attempt: u32,
+        value: Py<PyAny>,
+        wall_us: u64,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let job = (TaskIndex(task), attempt);
+        if self.shared.queue.hand_in(job) {
+            self.shared.returned(py, job, value, wall_us);
+        }
+        self.take_for_loop(py)
+    }
+
+    /// Hands in the exception of a coroutine and takes what follows on the loop.
+    #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
+    fn fail_on_loop<'py>(
+        &self,
+        py: Python<'py>,
+        task: u32,
+        attempt: u32,
+        error: Py<PyAny>,
+        class_: &str,
+        message: &str,
+        retryable: bool,
+        wall_us: u64,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let job = (TaskIndex(task), attempt);
+        if self.shared.queue.hand_in(job) {
+            self.shared.raised(py, job, error, class_, message, retryable, wall_us);
+        }
+        self.take_for_loop(py)
+    }
+
+    /// Hands in that a coroutine's task is not through and takes what follows on the loop.
+    fn repeat_on_loop<'py>(
+        &self,
+        py: Python<'py>,
+        task: u32,
+        attempt: u32,
+        value: Py<PyAny>,
+        wall_us: u64,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let job = (TaskIndex(task), attempt);
+        if self.shared.queue.hand_in(job) {
+            self.shared.unfinished(py, job, value, wall_us);
+        }
+        self.take_for_loop(py)
+    }
+
+    /// Puts the tasks of a plan into the place of a task being carried out. `is_list`: its value is the list of theirs,
+    /// else a dictionary by name.
+    fn expand(&self, py: Python<'_>, task: u32, attempt: u32, plan: &Plan, is_list: bool) -> PyResult<()> {
+        let task = TaskIndex(task);
+        let (first, tasks) = self.add(py, plan)?;
+        let names = (!is_list).then(|| tasks.iter().map(|task| own_name(&task.name)).collect());
+        let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        hold(&self.shared.groups).insert(task, Group { first, names, count });
+        self.shared.control().expand(task, attempt, |_| tasks);
+        self.drop_unused(py);
+        Ok(())
+    }
+
+    /// Adds the tasks of a plan to the run and returns the index of the first.
+    fn declare(&self, py: Python<'_>, plan: &Plan) -> PyResult<u32> {
+        let (first, tasks) = self.add(py, plan)?;
+        self.shared.control().declare(|_| tasks);
+        self.drop_unused(py);
+        Ok(first)
+    }
+
+    /// Asks the run to end.
+    fn cancel(&self, py: Python<'_>) {
+        py.detach(|| self.shared.control().cancel(CancelReason::Requested));
+    }
+
+    /// Ends everything at once.
+    fn kill(&self, py: Python<'_>) {
+        py.detach(|| self.shared.control().kill());
+    }
+
+    /// Asks one task to end.
+    fn cancel_task(&self, py: Python<'_>, task: u32) {
+        py.detach(|| self.shared.control().cancel_task(TaskIndex(task)));
+    }
+
+    /// Answers a task that waits.
+    fn answer(&self, py: Python<'_>, task: u32, approved: bool, comment: &str) -> bool {
+        let task = TaskIndex(task);
+        py.detach(|| {
+            let control = self.shared.control();
+            let waits =
+                control.look(|state| state.task(task).is_some_and(|task| task.status == TaskStatus::Waiting));
+            control.answer(task, approved, comment.into());
+            waits
+        })
+    }
+
+    /// Waits for the end of a run whose end was told.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let finish = || -> Result<(), EngineError> {
+            let Some(run) = hold(&self.run).take() else {
+                return Ok(());
+            };
+            let _ = self.state.set(run.wait()?);
+            Ok(())
+        };
+        py.detach(finish).map_err(|error| raised(py, CliError::from(error)))
+    }
+
+    /// Leaves the run to end by itself.
+    fn abandon(&self, py: Python<'_>) {
+        py.detach(|| {
+            if let Some(run) = hold(&self.run).take() {
+                run.abandon();
+            }
+        });
+    }
+
+    /// How the run went; `None` before its end.
+    fn verdict(&self) -> Option<String> {
+        let end = self.look(|state| state.end().map(|end| end.verdict));
+        end.and_then(|verdict| serde_json::to_value(verdict).ok()?.as_str().map(str::to_owned))
+    }
+
+    /// How many tasks there are.
+    fn __len__(&self) -> usize {
+        self.look(|state| state.tasks().len())
+    }
+
+    /// The names of the tasks from one on.
+    fn names(&self, from_: usize) -> Vec<String> {
+        self.look(|state| state.tasks().iter().skip(from_).map(|task| task.spec.name.to_string()).collect())
+    }
+
+    /// The statuses of all tasks, in order.
+    fn statuses(&self) -> Vec<&'static str> {
+        self.look(|state| state.tasks().iter().map(|task| task.status.name()).collect())
+    }
+
+    /// What is known of one task: `(status, attempts, seconds, sentence, exit code, parent, folder of its last attempt)`.
+    fn task<'py>(&self, py: Python<'py>, task: u32) -> PyResult<Bound<'py, PyTuple>> {
+        let index = TaskIndex(task);
+        let told = self.look(|state| {
+            let it = state.task(index)?;
+            let ended = it.ended.as_deref();
+            let seconds = ended.map_or(0.0, |ended| ended.usage.wall_us as f64 / 1e6);
+            let exit_code = ended.and_then(|ended| ended.outcome.exit_code());
+            let parent = it.parent.map(|parent| parent.0);
+            Some((it.status.name(), it.attempts, seconds, sentence(state, it), exit_code, parent))
+        });
+        let (status, attempts, seconds, sentence, exit_code, parent) =
+            told.ok_or_else(|| bug("a task that is not there"))?;
+        let folder = (attempts > 0).then(|| self.shared.folder.join(attempt_folder(index, attempts)));
+        (status, attempts, seconds, sentence, exit_code, parent, folder).into_pyobject(py)
+    }
+
+    /// The value of a task, in a list of one; `None` where it has none.
+    fn value(&self, py: Python<'_>, task: u32) -> PyResult<Option<Vec<Py<PyAny>>>> {
+        Ok(self.shared.value(py, TaskIndex(task))?.map(|value| vec![value]))
+    }
+
+    /// Puts a value into the place of a task's.
+    fn set_value(&self, py: Python<'_>, task: u32, value: Py<PyAny>) {
+        self.shared.keep(py, TaskIndex(task), value);
+    }
+
+    /// The exception of a task that raised one.
+    fn error(&self, py: Python<'_>, task: u32) -> Option<Py<PyAny>> {
+        hold(&self.shared.errors).get(&TaskIndex(task)).map(|error| error.clone_ref(py))
+    }
+
+    /// The events from a place on, as JSON, waiting for the next one for so long; `None` after the last.
+    fn events(&self, py: Python<'_>, from_: u64, at_most_s: f64) -> Option<Vec<String>> {
+        let mut feed = self.feed.at(from_);
+        let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
+        match py.detach(|| feed.next(Some(deadline))) {
+            News::Events(events) => {
+                Some(events.iter().filter_map(|event| serde_json::to_string(&**event).ok()).collect())
+            }
+            News::Quiet => Some(Vec::new()),
+            News::End => None,
+        }
+    }
+}
+
+impl Session {
+    fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        match self.state.get() {
+            Some(state) => look(state),
+            None => self.shared.control().look(look),
+        }
+    }
+
+    /// Builds the tasks of a plan for the next free indices. The interpreter is held, and everybody who adds tasks holds
+    /// it: nobody comes between.
+    fn add(&self, py: Python<'_>, plan: &Plan) -> PyResult<(u32, Vec<Arc<Task>>)> {
+        let first = u32::try_from(self.look(|state| state.tasks().len())).unwrap_or(u32::MAX);
+        let Built { tasks, calls, functions } = plan.build(py, first)?;
+        self.shared.take_in(calls, functions);
+        Ok((first, tasks.into_iter().map(Arc::new).collect()))
+    }
+
+    /// Forgets calls whose tasks were not taken: the attempt that they belong to had been given up.
+    fn drop_unused(&self, _: Python<'_>) {
+        let count = self.look(|state| state.tasks().len());
+        let mut calls = self.shared.calls.write().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() > count {
+            calls.truncate(count);
+        }
+    }
+}
+
+/// The folder in which runs that start in a folder are recorded.
+#[pyfunction]
+pub(crate) fn state_folder(py: Python<'_>, cwd: PathBuf) -> PyResult<PathBuf> {
+    let look = || -> Result<PathBuf, CliError> {
+        let surroundings = Surroundings::look()?;
+        state_dir(&project_config(&cwd, &surroundings)?, &surroundings)
+    };
+    look().map_err(|error| raised(py, error))
+}
+
+fn own_name(name: &str) -> Arc<str> {
+    name.rsplit_once('/').map_or(name, |(_, own)| own).into()
+}
+
+/// What became of a task, as a sentence without its subject.
+fn sentence(state: &State, task: &TaskState) -> String {
+    dirigent_report::task_sentence(state, task)
+}
