@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dirigent._errors import UsageError as UsageError
     from dirigent._errors import WorkflowError as WorkflowError
     from dirigent._function import run_function as run_function
+    from dirigent._options import RetryPolicy as RetryPolicy
+    from dirigent._options import Task as Task
     from dirigent._run import CommandResult as CommandResult
     from dirigent._run import Run as Run
     from dirigent._run import RunHandle as RunHandle
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from dirigent._scripts import run_orchestrator as run_orchestrator
     from dirigent._scripts import run_script as run_script
     from dirigent._scripts import save_log as save_log
-    from dirigent._workflow import RetryPolicy as RetryPolicy
-    from dirigent._workflow import Task as Task
     from dirigent._workflow import Workflow as Workflow
 
 __version__: str = _version()
@@ -71,6 +71,7 @@ _HOMES = {
         "WorkflowError",
     ),
     "_function": ("run_function",),
+    "_options": ("RetryPolicy", "Task"),
     "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
     "_scripts": (
         "SKIP_DIRS",
@@ -83,7 +84,7 @@ _HOMES = {
         "run_script",
         "save_log",
     ),
-    "_workflow": ("RetryPolicy", "Task", "Workflow"),
+    "_workflow": ("Workflow",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -5,6 +5,7 @@ The native side decides what runs when; here is only how a function is called an
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from dirigent._native import Seat, Session
-    from dirigent._workflow import Task
+    from dirigent._options import Task
 
 #: How often a wait in the main thread looks for signals, in seconds.
 SIGNAL_TICK_S = 0.02
@@ -69,9 +70,7 @@ def _work(session: Session, base: contextvars.Context, seat: Seat) -> None:
             job = step(value)
 
 
-def _work_with_extras(
-    session: Session, context: contextvars.Context, seat: Seat, job: Job
-) -> Job | None:
+def _work_with_extras(session: Session, context: contextvars.Context, seat: Seat, job: Job) -> Job | None:
     task, attempt, function, args, kwargs, extras = job
     assert extras is not None
     if attempt == 0:
@@ -81,7 +80,9 @@ def _work_with_extras(
     try:
         if extras.carry is not None:
             # It is carried out elsewhere, or by other tasks.
-            value = context.run(_enter, around, extras.carry, (around, function, args or (), kwargs or {}), None)
+            value = context.run(
+                _enter, around, extras.carry, (around, function, args or (), kwargs or {}), None
+            )
             if value is HANDED_ON:
                 seat.hand_on()
                 return seat.take_first()
@@ -147,7 +148,11 @@ def _fail(tell: Callable[..., Any], error: BaseException, retryable: bool) -> An
 
 def _class_of(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "__main__")
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def text_of(error: BaseException) -> str:
@@ -189,12 +194,14 @@ class OnLoop:
         """Carry out the run; when this is cancelled, it is too."""
         ended = self.loop.create_future()
 
+        def tell() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
         def attend_and_tell() -> None:
             attend(self.session, self.base)
-            try:
-                self.loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(None))
-            except RuntimeError:
-                pass  # the loop was closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+                self.loop.call_soon_threadsafe(tell)
 
         descriptor = self.session.wake_descriptor()
         self.loop.add_reader(descriptor, self.wake)
@@ -251,7 +258,9 @@ class OnLoop:
         def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
             return context.run(self.loop.create_task, coroutine)
 
-    def ended(self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]) -> None:
+    def ended(
+        self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]
+    ) -> None:
         self.tasks.pop((task, attempt), None)
         wall_us = max(1, (time.perf_counter_ns() - since_ns) // 1000)
         if running.cancelled():
@@ -265,14 +274,16 @@ class OnLoop:
             if extras is not None:
                 try:
                     value, through = _finished(extras, value)
-                except BaseException as error:
-                    return self.start(self.failed(task, attempt, error, extras, wall_us))
+                except BaseException as problem:
+                    return self.start(self.failed(task, attempt, problem, extras, wall_us))
             hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
             jobs = hand_in(task, attempt, value, wall_us)
         if jobs:
             self.start(jobs)
 
-    def failed(self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_us: int) -> list[Job]:
+    def failed(
+        self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_us: int
+    ) -> list[Job]:
         retryable = isinstance(error, Exception) if extras is None else extras.is_retried_on(error)
 
         def tell(error: BaseException, kind: str, text: str, retryable: bool) -> list[Job]:

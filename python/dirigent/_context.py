@@ -5,6 +5,7 @@ What a task prints and logs goes where it always goes, and to the log of its att
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -153,10 +154,8 @@ class _Handler(logging.Handler):
 
 
 def _write(attempt: Attempt, stream: str, text: str) -> None:
-    try:
+    with contextlib.suppress(OSError):  # a full disk takes nothing from what is printed
         attempt.write(stream, text)
-    except OSError:
-        pass  # a full disk takes nothing from what is printed
 
 
 class Capture:
@@ -173,7 +172,9 @@ class Capture:
             cls._runs += 1
             if cls._runs == 1:
                 cls._handler = _Handler()
-                cls._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+                cls._handler.setFormatter(
+                    logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+                )
                 logging.getLogger().addHandler(cls._handler)
                 for name in ("stdout", "stderr"):
                     inner = getattr(sys, name)

@@ -181,9 +181,9 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
     pool.give_back(process)
     if is_value:
         return pickle.loads(answer)
-    error, text = pickle.loads(answer)
-    error.__cause__ = RemoteTraceback(text)
-    raise error
+    raised, text = pickle.loads(answer)
+    raised.__cause__ = RemoteTraceback(text)
+    raise raised
 
 
 class RemoteTraceback(Exception):

@@ -237,7 +237,7 @@ class Run(Mapping[str, Any]):
 
     def to_pandas(self) -> Any:
         """The tasks as a table of pandas, which has to be installed."""
-        import pandas
+        import pandas  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         rows = [
             {
@@ -358,7 +358,9 @@ def state_folder() -> str:
     return os.fspath(_native.state_folder(os.getcwd()))
 
 
-def _prepared(workflow: Workflow, params: object = None, durability: str = "none", resume: object = None) -> RunHandle:
+def _prepared(
+    workflow: Workflow, params: object = None, durability: str = "none", resume: object = None
+) -> RunHandle:
     if durability not in ("none", "process", "power"):
         raise UsageError(f"durability is `none`, `process` or `power`, not {durability!r}", "usage.invalid")
     if durability != "none":
@@ -369,7 +371,9 @@ def _prepared(workflow: Workflow, params: object = None, durability: str = "none
     if resume is not None:
         raise UsageError("a run cannot be resumed yet: nothing of it is kept", "usage.not_supported")
     if params is not None:
-        raise UsageError("a workflow has no parameters yet\nhint: pass them to its functions", "usage.not_supported")
+        raise UsageError(
+            "a workflow has no parameters yet\nhint: pass them to its functions", "usage.not_supported"
+        )
     handle = RunHandle(workflow._session(), workflow)
     workflow._running = handle
     return handle
@@ -416,9 +420,12 @@ def _status_after(event: Mapping[str, Any]) -> str | None:
     if kind == "attempt_ended":
         if "retry_at_ms" in event:
             return "retrying"
-        return {"succeeded": "completed", "returned": "completed", "timed_out": "timed_out", "cancelled": "cancelled"}.get(
-            event["outcome"], "failed"
-        )
+        return {
+            "succeeded": "completed",
+            "returned": "completed",
+            "timed_out": "timed_out",
+            "cancelled": "cancelled",
+        }.get(event["outcome"], "failed")
     if kind == "wait_answered":
         return "completed" if event["approved"] else "failed"
     return {

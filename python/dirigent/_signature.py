@@ -38,7 +38,9 @@ def look_at(action: Callable[..., Any]) -> Looked:
         return _by_inspect(action, shown)
     code = inner.__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    by_name = [name for name in (*named[code.co_posonlyargcount : code.co_argcount], *named[code.co_argcount :])]
+    by_name = [
+        name for name in (*named[code.co_posonlyargcount : code.co_argcount], *named[code.co_argcount :])
+    ]
     taken = set(named[:skipped])
     parameters = [name for name in by_name if name not in taken and name not in given]
     context = _context_of(inner.__annotations__, parameters)
@@ -66,13 +68,17 @@ def _context_of(annotations: dict[str, Any], parameters: list[str]) -> str | Non
 def _by_inspect(action: Callable[..., Any], shown: str) -> Looked:
     import inspect
 
-    is_async = inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(getattr(action, "__call__", None))
+    is_async = inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(type(action).__call__)
     try:
         parameters = inspect.signature(action).parameters
     except (TypeError, ValueError):
         return Looked(shown, [], is_async, None)
     kinds = inspect.Parameter
-    named = [name for name, it in parameters.items() if it.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
+    named = [
+        name
+        for name, it in parameters.items()
+        if it.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+    ]
     context = _context_of({name: it.annotation for name, it in parameters.items()}, named)
     if any(it.kind is kinds.VAR_KEYWORD for it in parameters.values()):
         return Looked(shown, None, is_async, context)

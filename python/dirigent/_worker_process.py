@@ -48,7 +48,9 @@ def main(address: str) -> None:
             line.send_bytes(answer)
 
 
-def _answer(functions: dict[int, Any], key: int, packed: bytes | None, folder: str, call: bytes) -> tuple[bytes, bytes]:
+def _answer(
+    functions: dict[int, Any], key: int, packed: bytes | None, folder: str, call: bytes
+) -> tuple[bytes, bytes]:
     import cloudpickle
 
     try:
@@ -65,7 +67,9 @@ def _answer(functions: dict[int, Any], key: int, packed: bytes | None, folder: s
         except BaseException as error:
             from dirigent._function_child import _culprit
 
-            raise TypeError(f"the result cannot be sent to another process: {_culprit(value)}: {error}") from None
+            raise TypeError(
+                f"the result cannot be sent to another process: {_culprit(value)}: {error}"
+            ) from None
     except BaseException as error:  # SystemExit and its kin are failures too: nothing was returned
         text = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
         try:

@@ -5,128 +5,34 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._errors import UsageError, WorkflowError
+from dirigent._errors import WorkflowError
+from dirigent._options import (
+    PARTS,
+    Condition,
+    RetryPolicy,
+    Task,
+    did_you_mean,
+    environment,
+    interpreter,
+    misused,
+    no_more,
+    policy_of,
+    resource,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from dirigent._run import Run, RunHandle, TaskResult
 
-Trigger = Literal["all_success", "all_done", "any_success", "any_failed", "none_failed", "always"]
 Progress = Callable[[str, str, Mapping[str, Any]], object]
-Condition = Callable[[Mapping[str, "TaskResult"]], bool]
 
 #: How many tasks run at once where nobody says: functions in threads, coroutines alone.
 _MOST_IN_THREADS = 32
 _MOST_ON_LOOP = 1000
-#: Amounts of resources are counted in thousandths.
-_PARTS = 1000
-_UNITS_S = {"s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often and how far apart a failed task is tried again.
-
-    The delay before attempt n + 1 is ``initial_delay * exponential_base ** (n - 1)``, at most ``max_delay``, made longer
-    or shorter by chance by up to the part ``jitter``.
-
-    Attributes:
-        max_attempts: Attempts in all, the first one included.
-        initial_delay: Seconds before the second attempt.
-        max_delay: The most seconds before any attempt.
-        exponential_base: By what each delay is longer than the one before, 1 or more.
-        jitter: From 0 to 1.
-        retry_on: Exceptions after which a function is tried again. Commands are tried again after every failure.
-    """
-
-    max_attempts: int = 3
-    initial_delay: float = 1.0
-    max_delay: float = 60.0
-    exponential_base: float = 2.0
-    jitter: float = 0.1
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
-
-    def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise _misused(f"max_attempts is 1 or more, not {self.max_attempts}")
-        if self.initial_delay < 0 or self.max_delay < 0:
-            raise _misused("a delay is not negative")
-        if self.exponential_base < 1:
-            raise _misused(f"exponential_base is 1 or more, not {self.exponential_base}")
-        if not 0 <= self.jitter <= 1:
-            raise _misused(f"jitter is from 0 to 1, not {self.jitter}")
-
-
-class Task:
-    """One task of a workflow as it was declared.
-
-    Attributes:
-        name: Unique in the workflow.
-        action: The function, the argument vector, or what else it does.
-        dependencies: The names of the tasks it waits for.
-        timeout: Seconds for one attempt; ``None`` for no limit.
-        retry_policy: How it is tried again, if it is.
-        condition: Asked before it starts; it is skipped where the answer is no.
-        transform_result: Makes its value from what the function returned.
-        tags: Words to find it by.
-        metadata: Whatever its author wants to keep with it.
-    """
-
-    __slots__ = (
-        "action",
-        "carry",
-        "condition",
-        "context_parameter",
-        "dependencies",
-        "metadata",
-        "name",
-        "repeat_until",
-        "retry_policy",
-        "tags",
-        "timeout",
-        "transform_result",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        action: object,
-        *,
-        dependencies: Sequence[str] = (),
-        timeout: float | None = None,
-        retry_policy: RetryPolicy | None = None,
-        condition: Condition | None = None,
-        transform_result: Callable[[Any], object] | None = None,
-        repeat_until: Callable[[Any], bool] | None = None,
-        tags: Iterable[str] = (),
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name
-        self.action = action
-        self.dependencies = tuple(dependencies)
-        self.timeout = timeout
-        self.retry_policy = retry_policy
-        self.condition = condition
-        self.transform_result = transform_result
-        self.repeat_until = repeat_until
-        self.tags = frozenset(tags)
-        self.metadata = dict(metadata or {})
-        self.context_parameter: str | None = None
-        self.carry: Callable[..., Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"Task({self.name!r})"
-
-    def is_retried_on(self, error: BaseException) -> bool:
-        """Whether the policy tries again after an exception."""
-        if self.retry_policy is None:
-            return isinstance(error, Exception)
-        return isinstance(error, self.retry_policy.retry_on)
 
 
 class Workflow:
@@ -164,9 +70,9 @@ class Workflow:
         resources: Mapping[str, float | str] | None = None,
     ) -> None:
         if max_concurrency is not None and max_concurrency < 1:
-            raise _misused(f"max_concurrency is 1 or more, not {max_concurrency}")
+            raise misused(f"max_concurrency is 1 or more, not {max_concurrency}")
         self.name = name
-        self.timeout = _seconds(timeout, "timeout")
+        self.timeout = seconds(timeout, "timeout")
         self.fail_fast = fail_fast
         self.progress_callback = progress_callback
         self.max_concurrency = max_concurrency
@@ -174,7 +80,7 @@ class Workflow:
         self._tasks: dict[str, Task | tuple[Any, ...]] = {}
         self._policies: dict[object, int] = {}
         self._functions: dict[object, tuple[int, str | None]] = {}
-        self._resources = [_resource(name, amount) for name, amount in (resources or {}).items()]
+        self._resources = [resource(name, amount) for name, amount in (resources or {}).items()]
         self._places = {resource["name"]: place for place, resource in enumerate(self._resources)}
         self._has_threads = False
         self._has_loop = False
@@ -241,7 +147,7 @@ class Workflow:
                 name,
                 action,
                 dependencies=dependencies,
-                timeout=_seconds(timeout, "timeout"),
+                timeout=seconds(timeout, "timeout"),
                 retry_policy=retry_policy,
                 condition=condition,
                 transform_result=transform_result,
@@ -250,7 +156,7 @@ class Workflow:
             )
             task.context_parameter = context_parameter
             policy = self._options(task, options)
-            _no_more(options)
+            no_more(options)
             extras = task
         self._plan.add_function(
             name,
@@ -307,13 +213,23 @@ class Workflow:
         """
         words = [os.fspath(word) for word in argv]
         if not words or not words[0]:
-            raise _misused(f"the command of task `{name}` is empty")
+            raise misused(f"the command of task `{name}` is empty")
         codes = list(allowed_exit_codes)
         task, policy = self._process(
-            name, words, dependencies, timeout, retry_policy, condition, codes, memory_limit_mb, tags, metadata, options
+            name,
+            words,
+            dependencies,
+            timeout,
+            retry_policy,
+            condition,
+            codes,
+            memory_limit_mb,
+            tags,
+            metadata,
+            options,
         )
         folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
-        self._plan.add_command(name, dependencies or None, words, folder, _environment(env), policy, task)
+        self._plan.add_command(name, dependencies or None, words, folder, environment(env), policy, task)
         self._tasks[name] = task
         return self
 
@@ -348,14 +264,24 @@ class Workflow:
         """
         file = os.path.abspath(path)
         if not os.path.isfile(file):
-            raise _misused(f"the script of task `{name}` is not there: {file}")
+            raise misused(f"the script of task `{name}` is not there: {file}")
         codes = list(allowed_exit_codes)
         task, policy = self._process(
-            name, file, dependencies, timeout, retry_policy, condition, codes, memory_limit_mb, tags, metadata, options
+            name,
+            file,
+            dependencies,
+            timeout,
+            retry_policy,
+            condition,
+            codes,
+            memory_limit_mb,
+            tags,
+            metadata,
+            options,
         )
         folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
-        argv = [*_interpreter(file), file, *args]
-        self._plan.add_script(name, dependencies or None, file, argv, folder, _environment(env), policy, task)
+        argv = [*interpreter(file), file, *args]
+        self._plan.add_script(name, dependencies or None, file, argv, folder, environment(env), policy, task)
         self._tasks[name] = task
         return self
 
@@ -368,9 +294,11 @@ class Workflow:
         ``timeout``, ``max_concurrency`` and ``resources`` are those of runs of its own, and do not count here.
         """
         if workflow is self:
-            raise _misused("a workflow cannot be a task of itself")
+            raise misused("a workflow cannot be a task of itself")
         if workflow._resources:
-            raise _misused(f"workflow `{workflow.name}` has resources of its own: give them to the outer workflow")
+            raise misused(
+                f"workflow `{workflow.name}` has resources of its own: give them to the outer workflow"
+            )
 
         def carry(around: Any, *_: Any) -> object:
             from dirigent._carry import HANDED_ON
@@ -414,13 +342,14 @@ class Workflow:
         if limit is not None:
             place = f"{name}[]"
             self._places[place] = len(self._resources)
-            self._resources.append(_resource(place, limit))
+            self._resources.append(resource(place, limit))
         self._function(action)
 
         def carry(around: Any, function: Any, args: Any, values: Any) -> object:
             from dirigent._carry import HANDED_ON
 
             each = items if items is not None else list(values[over])
+            per_call: dict[str, Any] = {"pool": f"{name}[]"} if limit is not None else {}
             inner = Workflow(name)
             inner._places, inner._resources = self._places, self._resources
             for number, item in enumerate(each):
@@ -431,7 +360,7 @@ class Workflow:
                     kwargs=kwargs,
                     timeout=timeout,
                     retry_policy=retry_policy,
-                    **({"pool": f"{name}[]"} if limit is not None else {}),
+                    **per_call,
                 )
             around.session.expand(around.task, around.attempt, inner._plan, True)
             return HANDED_ON
@@ -439,15 +368,20 @@ class Workflow:
         return self._expanding(name, action, carry, needs, options)
 
     def add_approval(
-        self, name: str, prompt: str, dependencies: Sequence[str] = (), timeout: float | None = None, **options: Any
+        self,
+        name: str,
+        prompt: str,
+        dependencies: Sequence[str] = (),
+        timeout: float | None = None,
+        **options: Any,
     ) -> Workflow:
         """Add a task that waits until somebody answers: :meth:`RunHandle.approve` or :meth:`RunHandle.reject`.
 
         It takes no slot. Rejected it fails; unanswered after ``timeout`` seconds it has run out of time.
         """
-        task = Task(name, prompt, dependencies=dependencies, timeout=_seconds(timeout, "timeout"))
+        task = Task(name, prompt, dependencies=dependencies, timeout=seconds(timeout, "timeout"))
         policy = self._options(task, options)
-        _no_more(options)
+        no_more(options)
         extras = task if task.condition is not None else None
         self._plan.add_approval(name, dependencies or None, prompt, policy, extras)
         self._tasks[name] = task
@@ -461,7 +395,9 @@ class Workflow:
         for name, task in self._tasks.items():
             if not isinstance(task, Task):
                 _, action, dependencies, tags, metadata = task
-                self._tasks[name] = Task(name, action, dependencies=dependencies, tags=tags, metadata=metadata)
+                self._tasks[name] = Task(
+                    name, action, dependencies=dependencies, tags=tags, metadata=metadata
+                )
         return dict(self._tasks)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
@@ -490,7 +426,9 @@ class Workflow:
 
         return start(self, **options)
 
-    async def run(self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None) -> Run:
+    async def run(
+        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+    ) -> Run:
         """Run it in the running event loop, on which its coroutine functions run too.
 
         A failed task does not raise here: ``run.ok`` is false, and ``run.raise_for_failures()`` raises.
@@ -575,7 +513,7 @@ class Workflow:
             name,
             action,
             dependencies=dependencies,
-            timeout=_seconds(timeout, "timeout"),
+            timeout=seconds(timeout, "timeout"),
             retry_policy=retry_policy,
             condition=condition,
             tags=tags,
@@ -583,16 +521,21 @@ class Workflow:
         )
         memory = None if memory_limit_mb is None else memory_limit_mb << 20
         policy = self._options(task, options, allowed_exit_codes=codes, memory_bytes=memory)
-        _no_more(options)
+        no_more(options)
         return task, policy
 
     def _expanding(
-        self, name: str, action: object, carry: Callable[..., Any], dependencies: Sequence[str], options: dict[str, Any]
+        self,
+        name: str,
+        action: object,
+        carry: Callable[..., Any],
+        dependencies: Sequence[str],
+        options: dict[str, Any],
     ) -> Workflow:
         task = Task(name, action, dependencies=dependencies, condition=options.pop("condition", None))
         task.carry = carry
         policy = self._options(task, options)
-        _no_more(options)
+        no_more(options)
         anything = self._plan.function(_nothing, getattr(action, "__qualname__", name), None, False)
         self._plan.add_function(name, dependencies or None, anything, None, None, policy, task)
         self._tasks[name] = task
@@ -600,60 +543,25 @@ class Workflow:
 
     def _options(self, task: Task, options: dict[str, Any], **more: Any) -> int:
         """Take the options that every kind of task has, and return the number of the policy they make."""
-        policy: dict[str, Any] = {key: value for key, value in more.items() if value is not None}
-        limits: dict[str, Any] = {"grace_ms": 5000}
-        if "memory_bytes" in policy:
-            limits["memory_bytes"] = policy.pop("memory_bytes")
-        if task.timeout is not None:
-            limits["timeout_ms"] = max(1, round(task.timeout * 1000))
-        if task.condition is not None:
-            policy["has_condition"] = True
-        if (retry := task.retry_policy) is not None:
-            policy["retry"] = {
-                "max_attempts": retry.max_attempts,
-                "initial_delay_ms": round(retry.initial_delay * 1000),
-                "max_delay_ms": round(retry.max_delay * 1000),
-                "base": retry.exponential_base,
-                "jitter": retry.jitter,
-            }
-        if "trigger" in options:
-            policy["trigger"] = _one_of("trigger", options.pop("trigger"), _TRIGGERS)
-        if "priority" in options:
-            policy["priority"] = int(options.pop("priority"))
-        if "teardown" in options:
-            policy["teardown"] = bool(options.pop("teardown"))
-        if "repeat_until" in options:
-            task.repeat_until = options.pop("repeat_until")
-            policy["repeat"] = {
-                "max_times": int(options.pop("max_repeats", 100)),
-                "delay_ms": round(_at_least_0(options.pop("repeat_delay", 0.0)) * 1000),
-            }
-        if "isolation" in options:
-            isolation = _one_of("isolation", options.pop("isolation"), ("thread", "process"))
-            if isolation == "process":
-                from dirigent._isolation import carry
-
-                task.carry = carry
-        claims = {}
+        claims: dict[int, int] = {}
         if "pool" in options:
-            claims[self._place(task, options.pop("pool"))] = _PARTS
+            claims[self._place(task, options.pop("pool"))] = PARTS
         for name, amount in options.pop("resources", {}).items():
-            claims[self._place(task, name)] = round(amount * _PARTS)
+            claims[self._place(task, name)] = round(amount * PARTS)
         for place, amount in claims.items():
             most = self._resources[place]["capacity"]
             if amount > most:
                 name = self._resources[place]["name"]
-                raise _misused(
-                    f"task `{task.name}` wants {amount / _PARTS:g} of `{name}`, and there is only {most / _PARTS:g}"
-                )
-        policy["claims"] = [{"resource": place, "amount": amount} for place, amount in sorted(claims.items())]
-        return self._policy(json.dumps((limits, policy)), {"limits": limits, **policy})
+                wanted = f"{amount / PARTS:g} of `{name}`"
+                raise misused(f"task `{task.name}` wants {wanted}, and there is only {most / PARTS:g}")
+        policy = policy_of(task, options, claims, more)
+        return self._policy(json.dumps(policy), policy)
 
     def _place(self, task: Task, name: str) -> int:
         place = self._places.get(name)
         if place is None:
-            hint = _did_you_mean(name, self._places)
-            raise _misused(f"task `{task.name}` wants `{name}`, which is no resource of this workflow", hint)
+            hint = did_you_mean(name, self._places)
+            raise misused(f"task `{task.name}` wants `{name}`, which is no resource of this workflow", hint)
         return place
 
     def _policy(self, key: str | None, policy: dict[str, Any]) -> int:
@@ -685,88 +593,5 @@ class Workflow:
         return _native.Session(self._plan, self.name, program(), state_folder(), json.dumps(options))
 
 
-_TRIGGERS = ("all_success", "all_done", "any_success", "any_failed", "none_failed", "always")
-_OPTIONS = (
-    "trigger",
-    "priority",
-    "pool",
-    "resources",
-    "teardown",
-    "isolation",
-    "repeat_until",
-    "max_repeats",
-    "repeat_delay",
-    "condition",
-)
-
-
 def _nothing(**_: object) -> None:
     """Stands for what is carried out by other tasks; takes the values of all dependencies."""
-
-
-def _misused(message: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{message}\nhint: {hint}" if hint else message, "usage.invalid")
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean `{near[0]}`?" if near else None
-
-
-def _no_more(options: Mapping[str, Any]) -> None:
-    for name in options:
-        raise _misused(f"`{name}` is no option of a task", _did_you_mean(name, _OPTIONS))
-
-
-def _one_of(option: str, value: object, known: Sequence[str]) -> str:
-    if value not in known:
-        hint = _did_you_mean(str(value), known) or f"one of {', '.join(known)}"
-        raise _misused(f"{option} is not {value!r}", hint)
-    return str(value)
-
-
-def _seconds(value: Any, option: str) -> float | None:
-    """Seconds from a number or a ``timedelta``; ``None`` stays."""
-    if value is None:
-        return None
-    seconds = float(value.total_seconds()) if hasattr(value, "total_seconds") else float(value)
-    if not 0 < seconds < float("inf"):
-        raise _misused(f"{option} is a number of seconds above 0, not {value!r}", "None stands for no limit")
-    return seconds
-
-
-def _at_least_0(value: float) -> float:
-    if value < 0:
-        raise _misused(f"a delay is not negative, as {value!r} is")
-    return float(value)
-
-
-def _resource(name: str, amount: float | str) -> dict[str, Any]:
-    """A resource as the core knows it, from ``4`` or ``"10/s"``."""
-    if not isinstance(amount, str):
-        if amount <= 0:
-            raise _misused(f"there is more than 0 of resource `{name}`, not {amount!r}")
-        return {"name": name, "capacity": round(amount * _PARTS)}
-    count, slash, unit = amount.partition("/")
-    try:
-        return {"name": name, "capacity": round(float(count) * _PARTS), "per_ms": round(_UNITS_S[unit.strip()] * 1000)}
-    except (KeyError, ValueError):
-        raise _misused(f"the rate of `{name}` is not {amount!r}", 'write "10/s", "100/min" or "1000/h"') from None
-
-
-def _environment(env: Mapping[str, str | None] | None) -> list[tuple[str, str | None]]:
-    return [(name, value if value is None else os.fspath(value)) for name, value in (env or {}).items()]
-
-
-def _interpreter(file: str) -> list[str]:
-    """What runs a script: by its name, else by itself."""
-    if file.endswith(".py"):
-        return [sys.executable]
-    if file.endswith((".sh", ".bash")) and not os.access(file, os.X_OK):
-        return ["bash" if file.endswith(".bash") else "sh"]
-    return []
-
-
-

@@ -38,6 +38,7 @@ mod tests {
         let delays: Vec<u64> = (1..7).map(|failures| delay_ms(&RETRY, failures, 7, TaskIndex(0))).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1_000, 1_000]);
         assert_eq!(delay_ms(&RETRY, u32::MAX, 7, TaskIndex(0)), 1_000);
+        assert_eq!(delay_ms(&Retry { initial_delay_ms: 0, ..RETRY }, u32::MAX, 7, TaskIndex(0)), 0);
     }
 
     #[test]

@@ -282,6 +282,22 @@ fn shown_cycle(names: &[String]) -> String {
     shown.join(" → ")
 }
 
+/// Checks that there is an order in which every task can start.
+///
+/// What cleans up last waits for all that clean nothing up. A place behind all tasks stands for those.
+fn check_order(tasks: &[Task]) -> Result<(), Cycle> {
+    if !tasks.iter().any(Task::cleans_up_last) {
+        return Graph::new(tasks.iter().map(|task| &*task.needs)).check();
+    }
+    let indices = || (0u32..).map(TaskIndex).zip(tasks);
+    let regular: Vec<TaskIndex> =
+        indices().filter(|(_, task)| !task.policy.teardown).map(|(index, _)| index).collect();
+    let all_regular = [TaskIndex(tasks.len() as u32)];
+    let needs = |task| if Task::cleans_up_last(task) { &all_regular[..] } else { &task.needs };
+    let rows: Vec<&[TaskIndex]> = tasks.iter().map(needs).chain([&regular[..]]).collect();
+    Graph::new(rows.iter().copied()).check()
+}
+
 impl Workflow {
     /// Checks the tasks and makes a workflow of them.
     ///
@@ -303,9 +319,9 @@ impl Workflow {
                 return Err(InvalidWorkflow::UnknownNeed { task: name(), need, count: tasks.len() });
             }
         }
-        Graph::new(tasks.iter().map(|task| &*task.needs)).check().map_err(|Cycle(members)| {
-            let names = members.iter().map(|i| tasks[i.usize()].name.to_string()).collect();
-            InvalidWorkflow::Cycle { names }
+        check_order(&tasks).map_err(|Cycle(members)| {
+            let tasks = members.iter().filter_map(|i| tasks.get(i.usize()));
+            InvalidWorkflow::Cycle { names: tasks.map(|task| task.name.to_string()).collect() }
         })?;
         Ok(Self { name: name.into(), tasks: tasks.into_iter().map(Arc::new).collect() })
     }
@@ -323,5 +339,28 @@ impl Workflow {
     /// Gives the parts back.
     pub fn into_parts(self) -> (String, Vec<Arc<Task>>) {
         (self.name, self.tasks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(name: &str, needs: &[u32], teardown: bool) -> Task {
+        let action = Action::Function { function: name.into() };
+        let needs = needs.iter().copied().map(TaskIndex).collect();
+        Task { name: name.into(), action, needs, policy: Arc::new(Policy { teardown, ..Policy::default() }) }
+    }
+
+    #[test]
+    fn a_task_that_waits_for_what_cleans_up_last_waits_for_itself() {
+        let tidy = || task("tidy", &[], true);
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        assert_eq!(
+            Workflow::new("w", vec![task("a", &[], false), tidy(), task("b", &[1], false)]),
+            Err(InvalidWorkflow::Cycle { names: names(["b", "tidy"]) })
+        );
+        let fine = vec![task("a", &[], false), tidy(), task("after", &[1], true), task("b", &[0], false)];
+        assert!(Workflow::new("w", fine).is_ok());
     }
 }

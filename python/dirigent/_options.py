@@ -1,0 +1,264 @@
+"""What a task can be told beside what it does: its options, checked, in the terms of the core."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dirigent._errors import UsageError
+
+if TYPE_CHECKING:
+    from dirigent._run import TaskResult
+
+Condition = Callable[[Mapping[str, "TaskResult"]], bool]
+
+#: Amounts of resources are counted in thousandths.
+PARTS = 1000
+_UNITS_S = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+}
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how far apart a failed task is tried again.
+
+    The delay before attempt n + 1 is ``initial_delay * exponential_base ** (n - 1)``, at most ``max_delay``, made longer
+    or shorter by chance by up to the part ``jitter``.
+
+    Attributes:
+        max_attempts: Attempts in all, the first one included.
+        initial_delay: Seconds before the second attempt.
+        max_delay: The most seconds before any attempt.
+        exponential_base: By what each delay is longer than the one before, 1 or more.
+        jitter: From 0 to 1.
+        retry_on: Exceptions after which a function is tried again. Commands are tried again after every failure.
+    """
+
+    max_attempts: int = 3
+    initial_delay: float = 1.0
+    max_delay: float = 60.0
+    exponential_base: float = 2.0
+    jitter: float = 0.1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise misused(f"max_attempts is 1 or more, not {self.max_attempts}")
+        if self.initial_delay < 0 or self.max_delay < 0:
+            raise misused("a delay is not negative")
+        if self.exponential_base < 1:
+            raise misused(f"exponential_base is 1 or more, not {self.exponential_base}")
+        if not 0 <= self.jitter <= 1:
+            raise misused(f"jitter is from 0 to 1, not {self.jitter}")
+
+
+class Task:
+    """One task of a workflow as it was declared.
+
+    Attributes:
+        name: Unique in the workflow.
+        action: The function, the argument vector, or what else it does.
+        dependencies: The names of the tasks it waits for.
+        timeout: Seconds for one attempt; ``None`` for no limit.
+        retry_policy: How it is tried again, if it is.
+        condition: Asked before it starts; it is skipped where the answer is no.
+        transform_result: Makes its value from what the function returned.
+        tags: Words to find it by.
+        metadata: Whatever its author wants to keep with it.
+    """
+
+    __slots__ = (
+        "action",
+        "carry",
+        "condition",
+        "context_parameter",
+        "dependencies",
+        "metadata",
+        "name",
+        "repeat_until",
+        "retry_policy",
+        "tags",
+        "timeout",
+        "transform_result",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        action: object,
+        *,
+        dependencies: Sequence[str] = (),
+        timeout: float | None = None,
+        retry_policy: RetryPolicy | None = None,
+        condition: Condition | None = None,
+        transform_result: Callable[[Any], object] | None = None,
+        repeat_until: Callable[[Any], bool] | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.action = action
+        self.dependencies = tuple(dependencies)
+        self.timeout = timeout
+        self.retry_policy = retry_policy
+        self.condition = condition
+        self.transform_result = transform_result
+        self.repeat_until = repeat_until
+        self.tags = frozenset(tags)
+        self.metadata = dict(metadata or {})
+        self.context_parameter: str | None = None
+        self.carry: Callable[..., Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r})"
+
+    def is_retried_on(self, error: BaseException) -> bool:
+        """Whether the policy tries again after an exception."""
+        if self.retry_policy is None:
+            return isinstance(error, Exception)
+        return isinstance(error, self.retry_policy.retry_on)
+
+
+def policy_of(
+    task: Task, options: dict[str, Any], claims: Mapping[int, int], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Take the options that every kind of task has out of ``options``, and return the policy they make."""
+    policy: dict[str, Any] = {key: value for key, value in more.items() if value is not None}
+    limits: dict[str, Any] = {"grace_ms": 5000}
+    if "memory_bytes" in policy:
+        limits["memory_bytes"] = policy.pop("memory_bytes")
+    if task.timeout is not None:
+        limits["timeout_ms"] = max(1, round(task.timeout * 1000))
+    if task.condition is not None:
+        policy["has_condition"] = True
+    if (retry := task.retry_policy) is not None:
+        policy["retry"] = {
+            "max_attempts": retry.max_attempts,
+            "initial_delay_ms": round(retry.initial_delay * 1000),
+            "max_delay_ms": round(retry.max_delay * 1000),
+            "base": retry.exponential_base,
+            "jitter": retry.jitter,
+        }
+    if "trigger" in options:
+        policy["trigger"] = one_of("trigger", options.pop("trigger"), _TRIGGERS)
+    if "priority" in options:
+        policy["priority"] = int(options.pop("priority"))
+    if "teardown" in options:
+        policy["teardown"] = bool(options.pop("teardown"))
+    if "repeat_until" in options:
+        task.repeat_until = options.pop("repeat_until")
+        policy["repeat"] = {
+            "max_times": int(options.pop("max_repeats", 100)),
+            "delay_ms": round(at_least_0(options.pop("repeat_delay", 0.0)) * 1000),
+        }
+    if "isolation" in options:
+        isolation = one_of("isolation", options.pop("isolation"), ("thread", "process"))
+        if isolation == "process":
+            from dirigent._isolation import carry
+
+            task.carry = carry
+    policy["claims"] = [{"resource": place, "amount": amount} for place, amount in sorted(claims.items())]
+    return {"limits": limits, **policy}
+
+
+_TRIGGERS = ("all_success", "all_done", "any_success", "any_failed", "none_failed", "always")
+_OPTIONS = (
+    "trigger",
+    "priority",
+    "pool",
+    "resources",
+    "teardown",
+    "isolation",
+    "repeat_until",
+    "max_repeats",
+    "repeat_delay",
+    "condition",
+)
+
+
+def misused(message: str, hint: str | None = None) -> UsageError:
+    """An error of whoever calls."""
+    return UsageError(f"{message}\nhint: {hint}" if hint else message, "usage.invalid")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint where a known word is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def no_more(options: Mapping[str, Any]) -> None:
+    """Refuse what is left of the options."""
+    for name in options:
+        raise misused(f"`{name}` is no option of a task", did_you_mean(name, _OPTIONS))
+
+
+def one_of(option: str, value: object, known: Sequence[str]) -> str:
+    """A word out of a few."""
+    if value not in known:
+        hint = did_you_mean(str(value), known) or f"one of {', '.join(known)}"
+        raise misused(f"{option} is not {value!r}", hint)
+    return str(value)
+
+
+def seconds(value: Any, option: str) -> float | None:
+    """Seconds from a number or a ``timedelta``; ``None`` stays."""
+    if value is None:
+        return None
+    seconds = float(value.totalseconds()) if hasattr(value, "total_seconds") else float(value)
+    if not 0 < seconds < float("inf"):
+        raise misused(f"{option} is a number of seconds above 0, not {value!r}", "None stands for no limit")
+    return seconds
+
+
+def at_least_0(value: float) -> float:
+    """A delay in seconds."""
+    if value < 0:
+        raise misused(f"a delay is not negative, as {value!r} is")
+    return float(value)
+
+
+def resource(name: str, amount: float | str) -> dict[str, Any]:
+    """A resource as the core knows it, from ``4`` or ``"10/s"``."""
+    if not isinstance(amount, str):
+        if amount <= 0:
+            raise misused(f"there is more than 0 of resource `{name}`, not {amount!r}")
+        return {"name": name, "capacity": round(amount * PARTS)}
+    count, _, unit = amount.partition("/")
+    try:
+        return {
+            "name": name,
+            "capacity": round(float(count) * PARTS),
+            "per_ms": round(_UNITS_S[unit.strip()] * 1000),
+        }
+    except (KeyError, ValueError):
+        raise misused(
+            f"the rate of `{name}` is not {amount!r}", 'write "10/s", "100/min" or "1000/h"'
+        ) from None
+
+
+def environment(env: Mapping[str, str | None] | None) -> list[tuple[str, str | None]]:
+    """Changes to the environment as the core takes them."""
+    return [(name, value if value is None else os.fspath(value)) for name, value in (env or {}).items()]
+
+
+def interpreter(file: str) -> list[str]:
+    """What runs a script: by its name, else by itself."""
+    if file.endswith(".py"):
+        return [sys.executable]
+    if file.endswith((".sh", ".bash")) and not os.access(file, os.X_OK):
+        return ["bash" if file.endswith(".bash") else "sh"]
+    return []
