@@ -26,16 +26,19 @@ LOG_LIMIT_BYTES = 64 << 20
 class Attempt:
     """One attempt of a task, as the code around it sees it."""
 
-    __slots__ = ("attempt", "lock", "logs", "session", "started", "task", "timeout")
+    __slots__ = ("attempt", "logs", "session", "started", "task", "timeout")
+
+    #: Writing a line is short: one lock serves all attempts.
+    lock = threading.Lock()
 
     def __init__(self, session: Session, task: int, attempt: int, timeout: float | None = None) -> None:
         self.session = session
         self.task = task
         self.attempt = attempt
         self.timeout = timeout
-        self.started = time.monotonic()
         self.logs: dict[str, Any] | None = None
-        self.lock = threading.Lock()
+        if timeout is not None:
+            self.started = time.monotonic()
 
     def folder(self) -> Path:
         """The folder of the attempt, which is made with its first file."""
@@ -82,7 +85,7 @@ class TaskContext:
         self.task = name
         self.attempt = attempt.attempt
         self.idempotency_key = f"{attempt.session.id}-{attempt.task}"
-        self._beat = attempt.started
+        self._beat = 0.0
 
     @property
     def deadline(self) -> float | None:

@@ -398,10 +398,11 @@ impl State {
             return None;
         }
         let later = (self.run_ms(now_ms) + 1, TaskIndex(0));
-        let timer = self.timers.range(later..).next().map(|(due_ms, _)| due_ms + self.stopped_ms);
-        let deadline = self.deadline_ms.filter(|_| self.cancel.is_none()).map(|ms| ms + self.stopped_ms);
+        let timer = self.timers.range(later..).next().map(|(due_ms, _)| *due_ms);
+        let deadline = self.deadline_ms.filter(|_| self.cancel.is_none());
+        let own = timer.into_iter().chain(deadline).map(|due_ms| due_ms.saturating_add(self.stopped_ms));
         let rate = self.use_of.next_due_ms(now_ms, |resource| self.awaits(resource, now_ms));
-        [timer, deadline, rate].into_iter().flatten().filter(|due_ms| *due_ms > now_ms).min()
+        own.chain(rate).filter(|due_ms| *due_ms > now_ms).min()
     }
 
     /// Whether a task waits for nothing but its turn and claims this resource.
@@ -636,7 +637,7 @@ impl State {
             self.tasks[parent.usize()].open_children += numbers.len() as u32;
             self.families.entry(parent).or_default().push(numbers.clone());
         }
-        for task in numbers.clone().map(TaskIndex) {
+        for task in numbers.map(TaskIndex) {
             self.tally(task, 1);
             let spec = Arc::clone(&self.tasks[task.usize()].spec);
             let mut needs = Needs { open: self.graph.need_count(task), ..Needs::default() };

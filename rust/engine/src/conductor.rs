@@ -40,6 +40,8 @@ pub(crate) struct Conductor {
     worker: Option<Worker>,
     functions: Option<Box<dyn Functions>>,
     timer: Timer,
+    /// The moment it is set to.
+    timer_ms: Option<i64>,
     clock: Clock,
     state: State,
     closing: bool,
@@ -92,6 +94,7 @@ impl Shared {
                 worker: None,
                 functions,
                 timer: Timer::default(),
+                timer_ms: None,
                 clock: Clock::start(),
                 state: State::default(),
                 closing: false,
@@ -137,15 +140,17 @@ impl Conductor {
             seed: plan.seed,
         };
         let declared = has_tasks.then_some(Fact::TasksDeclared { tasks, parent: None });
-        self.record([created].into_iter().chain(declared).collect());
-        self.settle();
+        let now_ms = self.clock.now_ms();
+        self.record([created].into_iter().chain(declared).collect(), now_ms);
+        self.settle(now_ms);
     }
 
     /// Takes an input, with everything that follows from it.
     pub(crate) fn turn(&mut self, input: Input) {
-        let facts = decide(&self.state, input, self.clock.now_ms());
-        self.record(facts);
-        self.settle();
+        let now_ms = self.clock.now_ms();
+        let facts = decide(&self.state, input, now_ms);
+        self.record(facts, now_ms);
+        self.settle(now_ms);
     }
 
     fn hear(&mut self, report: Report) {
@@ -198,39 +203,42 @@ impl Conductor {
         self.journal.close();
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, now_ms: i64) {
         loop {
-            let now_ms = self.clock.now_ms();
             let facts = follow(&self.state, now_ms);
             if facts.is_empty() {
                 break;
             }
-            self.record(facts);
+            self.record(facts, now_ms);
         }
         if self.state.open() == 0 && !std::mem::replace(&mut self.closing, true) {
             match &self.worker {
                 Some(worker) => worker.asker().close(),
                 None => {
                     let closed = Input::WorkersClosed { strays: 0, survivors: Vec::new() };
-                    let facts = decide(&self.state, closed, self.clock.now_ms());
-                    self.record(facts);
+                    let facts = decide(&self.state, closed, now_ms);
+                    self.record(facts, now_ms);
                 }
             }
         }
         if self.state.end().is_some() {
             self.close();
         } else {
-            self.set_timer();
+            self.set_timer(now_ms);
         }
     }
 
-    fn set_timer(&mut self) {
-        let due_ms = self.state.next_due_ms(self.clock.now_ms());
+    fn set_timer(&mut self, now_ms: i64) {
+        let due_ms = self.state.next_due_ms(now_ms);
+        if due_ms == self.timer_ms {
+            return;
+        }
+        self.timer_ms = due_ms;
         let due = due_ms.and_then(|due_ms| self.clock.instant(due_ms));
         let own = self.own.clone();
         let tell = move || {
             if let Some(conductor) = own.upgrade() {
-                Shared(conductor).lock().settle();
+                Shared(conductor).lock().tick();
             }
         };
         if let Err(error) = self.timer.set(due, tell) {
@@ -238,11 +246,17 @@ impl Conductor {
         }
     }
 
-    fn record(&mut self, facts: Vec<Fact>) {
+    /// A moment has come.
+    fn tick(&mut self) {
+        self.timer_ms = None;
+        self.settle(self.clock.now_ms());
+    }
+
+    fn record(&mut self, facts: Vec<Fact>, now_ms: i64) {
         if facts.is_empty() {
             return;
         }
-        for event in self.journal.append(facts, self.clock.now_ms()) {
+        for event in self.journal.append(facts, now_ms) {
             self.state.apply(&event);
             self.pass_on(&event);
         }

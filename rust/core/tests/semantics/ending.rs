@@ -55,19 +55,6 @@ fn what_is_being_tried_again_may_finish_after_a_failure() {
 }
 
 #[test]
-fn nothing_is_asked_once_a_task_ran_out_of_time_and_the_run_fails_fast() {
-    check(
-        "run fail_fast slots=1: a, b timeout=10, ok(a) approval, c(a) asks
-         a succeeds
-         ok is approved
-         => a: completed · b: running · ok: completed · c: pending
-         wait 20
-         c should run
-         => a: completed · b: timed_out · ok: completed · c: skipped (after b)",
-    );
-}
-
-#[test]
 fn tasks_added_after_a_failure_do_not_start() {
     check(
         "run fail_fast: a, b
@@ -289,6 +276,18 @@ fn what_is_heard_while_a_run_stands_still_counts_and_follows_when_it_goes_on() {
          => a: completed · b: running · c: running #2 · ok: waiting
          next at 2080
          => a: completed · b: running · c: running #2 · ok: timed_out",
+    );
+}
+
+#[test]
+fn the_longest_time_there_is_can_stand_still_too() {
+    check(
+        "run: a timeout=18446744073709551615
+         stop
+         wait 5
+         go on
+         next at 9223370336854775807
+         => a: running",
     );
 }
 

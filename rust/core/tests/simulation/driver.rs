@@ -101,6 +101,10 @@ impl Driver {
             self.step();
         }
         self.say(closed());
+        for status in TaskStatus::ALL {
+            let count = self.record.items.iter().filter(|item| item.is(status)).count();
+            assert_eq!(self.state.count(status), count, "how many are {status:?}");
+        }
         assert!(self.state.end().is_some(), "a run without open tasks ends with its workers");
         for late in std::mem::take(&mut self.due).into_values() {
             self.deliver(late);
@@ -269,10 +273,15 @@ impl Driver {
             }
             (true, false) if self.chance.percent(if may_repeat { 60 } else { 2 }) => Outcome::Unfinished,
             (true, false) => Outcome::Returned,
-            (false, true) if self.chance.percent(20) => {
-                Outcome::Killed { signal: 11, core_dumped: false, out_of_memory: false }
-            }
-            (false, true) => Outcome::Failed { exit_code: 1 },
+            (false, true) => match self.chance.below(6) {
+                0 => Outcome::Killed { signal: 11, core_dumped: false, out_of_memory: false },
+                1 => Outcome::MemoryExceeded { limit_bytes: 1 << 20 },
+                2 => {
+                    let doing = "change to /nowhere".into();
+                    Outcome::CouldNotStart { doing, reason: "it is not there".into(), errno: None }
+                }
+                _ => Outcome::Failed { exit_code: 1 },
+            },
             (false, false) => Outcome::Succeeded { exit_code: 0 },
         }
     }
@@ -357,10 +366,15 @@ impl Driver {
         assert_eq!(State::fold(&self.events[..cut]), folded, "the fold of the first {cut} events");
     }
 
+    /// The events as they are written.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |event| serde_json::to_string(event).expect("an event can be written");
+        self.events.iter().map(line).collect()
+    }
+
     /// Whether the events are the same after they were written and read.
     pub(crate) fn check_wire(&self) {
-        for event in &self.events {
-            let line = serde_json::to_string(event).expect("an event can be written");
+        for (event, line) in self.events.iter().zip(self.lines()) {
             let read: Event = serde_json::from_str(&line).expect("what was written can be read");
             assert_eq!(&read, event, "{line}");
         }

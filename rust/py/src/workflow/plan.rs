@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     ids: HashMap<Arc<str>, u32>,
     /// The place of the task of each name; `u32::MAX` while it is only needed.
     places: Vec<u32>,
+    /// Names of tasks that the run has already, and which.
+    existing: HashMap<u32, TaskIndex>,
     declared: Vec<Declared>,
     policies: Vec<Arc<Policy>>,
     functions: Vec<Arc<Function>>,
@@ -193,6 +195,12 @@ impl Plan {
         self.add(py, name, needs, policy, Kind::Approval(prompt.into()), extras)
     }
 
+    /// Lets a name mean a task that the run has already.
+    fn refer(&mut self, name: &str, index: u32) {
+        let id = self.id(name);
+        self.existing.insert(id, TaskIndex(index));
+    }
+
     /// The names of the tasks, in the order of declaration.
     fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, self.declared.iter().map(|task| &*self.names[task.name as usize]))
@@ -224,6 +232,7 @@ impl Plan {
             ids: (0u32..).zip(&names).map(|(id, name)| (Arc::clone(name), id)).collect(),
             names,
             places: self.places.clone(),
+            existing: self.existing.clone(),
             declared: declared.collect(),
             policies: self.policies.clone(),
             functions: self.functions.clone(),
@@ -348,6 +357,9 @@ impl Plan {
     fn indices(&self, py: Python<'_>, task: &Declared, first: u32) -> PyResult<Box<[TaskIndex]>> {
         let index = |need: &u32| {
             let place = self.places[*need as usize];
+            if let Some(index) = self.existing.get(need) {
+                return Ok(*index);
+            }
             if place == u32::MAX { Err(self.unknown(py, task, *need)) } else { Ok(TaskIndex(first + place)) }
         };
         task.needs.iter().map(index).collect()

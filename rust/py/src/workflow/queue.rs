@@ -3,7 +3,7 @@
 //! It knows when too few threads are awake for what waits, and nothing of the interpreter.
 
 use dirigent_core::ids::TaskIndex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,10 @@ pub(crate) struct Queue {
 struct Inner {
     jobs: VecDeque<Job>,
     on_loop: VecDeque<Job>,
-    /// Who carries out what, by the id of the thread; 0 for a loop.
-    hands: HashMap<Job, u64>,
+    /// What each thread has, by the number of its place.
+    hands: Vec<Option<(Job, u64)>>,
+    /// What the loop has.
+    hands_on_loop: HashSet<Job>,
     /// Attempts on threads that nobody waits for any more.
     given_up: Vec<(Job, u64)>,
     /// The same on the loop.
@@ -58,6 +60,15 @@ pub(crate) enum Wanted {
     End,
 }
 
+impl Inner {
+    fn pop(&mut self, place: usize, thread: u64) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.taken += 1;
+        self.hands[place] = Some((job, thread));
+        Some(job)
+    }
+}
+
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,27 +92,27 @@ impl Queue {
         false
     }
 
-    /// Takes a job at once, if there is one. `Err` when none will ever come.
-    pub(crate) fn try_take(&self, thread: u64) -> Result<Option<Job>, ()> {
+    /// A place for a thread.
+    pub(crate) fn place(&self) -> usize {
         let mut inner = self.lock();
-        match inner.jobs.pop_front() {
-            Some(job) => {
-                inner.taken += 1;
-                inner.hands.insert(job, thread);
-                Ok(Some(job))
-            }
+        inner.hands.push(None);
+        inner.hands.len() - 1
+    }
+
+    /// Takes a job at once, if there is one. `Err` when none will ever come.
+    pub(crate) fn try_take(&self, place: usize, thread: u64) -> Result<Option<Job>, ()> {
+        let mut inner = self.lock();
+        match inner.pop(place, thread) {
             None if inner.closed => Err(()),
-            None => Ok(None),
+            job => Ok(job),
         }
     }
 
     /// Waits for a job. `None` when none will ever come.
-    pub(crate) fn take(&self, thread: u64) -> Option<Job> {
+    pub(crate) fn take(&self, place: usize, thread: u64) -> Option<Job> {
         let mut inner = self.lock();
         loop {
-            if let Some(job) = inner.jobs.pop_front() {
-                inner.taken += 1;
-                inner.hands.insert(job, thread);
+            if let Some(job) = inner.pop(place, thread) {
                 return Some(job);
             }
             if inner.closed {
@@ -119,20 +130,25 @@ impl Queue {
         let jobs: Vec<Job> = inner.on_loop.drain(..).collect();
         inner.loop_waits = jobs.is_empty();
         for job in &jobs {
-            inner.hands.insert(*job, 0);
+            inner.hands_on_loop.insert(*job);
         }
         jobs
     }
 
     /// Takes a job back from whoever has it. Returns whether anybody still waits for it; where not, nobody will be
     /// interrupted for it any more.
-    pub(crate) fn hand_in(&self, job: Job) -> bool {
+    pub(crate) fn hand_in(&self, place: usize, job: Job) -> bool {
         let mut inner = self.lock();
-        let is_awaited = inner.hands.remove(&job).is_some();
+        let is_awaited = inner.hands[place].take().is_some();
         if !is_awaited {
             inner.given_up.retain(|(other, _)| *other != job);
         }
         is_awaited
+    }
+
+    /// Takes a job back from the loop. Returns whether anybody still waits for it.
+    pub(crate) fn hand_in_from_loop(&self, job: Job) -> bool {
+        self.lock().hands_on_loop.remove(&job)
     }
 
     /// Nobody waits for a job any more. Returns whether the loop has to be woken.
@@ -140,21 +156,19 @@ impl Queue {
         let mut inner = self.lock();
         inner.jobs.retain(|other| *other != job);
         inner.on_loop.retain(|other| *other != job);
-        match inner.hands.remove(&job) {
-            None => false,
-            Some(0) => {
-                inner.given_up_on_loop.push(job);
-                true
-            }
-            Some(thread) => {
-                inner.given_up.push((job, thread));
-                // Another one takes its place.
-                inner.threads = inner.threads.saturating_sub(1);
-                inner.attendant_waits = false;
-                self.attend.notify_one();
-                false
-            }
+        if inner.hands_on_loop.remove(&job) {
+            inner.given_up_on_loop.push(job);
+            return true;
         }
+        let hand = inner.hands.iter_mut().find(|hand| hand.is_some_and(|(its, _)| its == job));
+        if let Some(given_up) = hand.and_then(Option::take) {
+            inner.given_up.push(given_up);
+            // Another one takes its place.
+            inner.threads = inner.threads.saturating_sub(1);
+            inner.attendant_waits = false;
+            self.attend.notify_one();
+        }
+        false
     }
 
     /// What was given up on threads.

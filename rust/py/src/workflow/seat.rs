@@ -3,7 +3,7 @@
 //! Handing in and taking are one call. Only an empty queue lets go of the interpreter and waits.
 
 use crate::workflow::queue::Job;
-use crate::workflow::session::Shared;
+use crate::workflow::shared::Shared;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::os::raw::c_long;
@@ -15,18 +15,20 @@ use std::time::Instant;
 pub(crate) struct Seat {
     shared: Arc<Shared>,
     thread: u64,
+    place: usize,
     current: Option<(Job, Instant)>,
 }
 
 impl Seat {
     pub(crate) fn new(shared: Arc<Shared>, thread: u64) -> Self {
-        Self { shared, thread, current: None }
+        let place = shared.queue.place();
+        Self { shared, thread, place, current: None }
     }
 
     /// Takes back what this thread has, if anybody still waits for it.
     fn hand_in(&mut self) -> Option<(Job, u64)> {
         let (job, since) = self.current.take()?;
-        if self.shared.queue.hand_in(job) {
+        if self.shared.queue.hand_in(self.place, job) {
             return Some((job, u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)));
         }
         // It was given up, and somebody else took this place; an interrupt that is still under way is meant for it.
@@ -37,12 +39,12 @@ impl Seat {
     }
 
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let thread = self.thread;
+        let (place, thread) = (self.place, self.thread);
         let queue = &self.shared.queue;
-        let job = match queue.try_take(thread) {
+        let job = match queue.try_take(place, thread) {
             Ok(Some(job)) => job,
             Err(()) => return Ok(None),
-            Ok(None) => match py.detach(|| queue.take(thread)) {
+            Ok(None) => match py.detach(|| queue.take(place, thread)) {
                 Some(job) => job,
                 None => return Ok(None),
             },

@@ -1,33 +1,31 @@
-//! One run of a workflow declared in Python: the values of its tasks, and what Python asks of it.
+//! One run of a workflow declared in Python, and what Python asks of it.
 
 use crate::fault::{misused, raised};
 use crate::scripts::project_config;
-use crate::workflow::plan::{Built, Call, Function, Plan, bug};
-use crate::workflow::queue::{Job, Queue, Wanted};
+use crate::workflow::plan::{Built, Plan, bug};
+use crate::workflow::queue::{Queue, Wanted};
 use crate::workflow::seat::Seat;
+use crate::workflow::shared::{Door, Group, Shared, hold};
 use dirigent_cli::VERSION;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::{new_run_id, state_dir};
 use dirigent_cli::surroundings::{Surroundings, origin};
-use dirigent_core::decide::Report;
 use dirigent_core::event::CancelReason;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::{Resource, Task};
 use dirigent_core::state::{State, TaskState, TaskStatus};
-use dirigent_engine::run::{Config, Control, attempt_folder};
-use dirigent_engine::{EngineError, Feed, Functions, News, Run};
+use dirigent_engine::run::{Config, attempt_folder};
+use dirigent_engine::{EngineError, Feed, News, Run};
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
-use pyo3::{IntoPyObjectExt, ffi};
+use pyo3::types::PyTuple;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::raw::c_long;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// What a run has that is not in its tasks.
@@ -39,211 +37,6 @@ struct Options {
     timeout_ms: Option<u64>,
     resources: Vec<Resource>,
     seed: u64,
-}
-
-/// What a task stands for that consists of others.
-struct Group {
-    first: u32,
-    /// The names of its tasks; `None` for a list.
-    names: Option<Vec<Arc<str>>>,
-    count: u32,
-}
-
-/// What the threads of Python and the engine have in common.
-pub(crate) struct Shared {
-    pub(crate) queue: Queue,
-    control: OnceLock<Control>,
-    calls: RwLock<Vec<Option<Call>>>,
-    functions: RwLock<Vec<Arc<Function>>>,
-    values: Mutex<Vec<Option<Py<PyAny>>>>,
-    errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
-    /// What ends attempts that are carried out elsewhere.
-    ends: Mutex<HashMap<Job, Py<PyAny>>>,
-    groups: Mutex<HashMap<TaskIndex, Group>>,
-    folder: PathBuf,
-    /// A byte in this pipe wakes the event loop.
-    wake: OnceLock<(File, File)>,
-}
-
-/// The side of it that the engine speaks to.
-struct Door(Arc<Shared>);
-
-impl Functions for Door {
-    fn carry_out(&self, task: TaskIndex, attempt: u32, _: &Arc<Task>) {
-        let shared = &self.0;
-        let is_async = {
-            let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
-            let function = calls.get(task.usize()).and_then(|call| Some(call.as_ref()?.function));
-            let functions = shared.functions.read().unwrap_or_else(PoisonError::into_inner);
-            function.and_then(|function| functions.get(function as usize)).is_some_and(|it| it.is_async)
-        };
-        if shared.queue.push((task, attempt), is_async) {
-            shared.wake_loop();
-        }
-    }
-
-    fn ask(&self, task: TaskIndex, _: &Arc<Task>) {
-        self.0.queue.push((task, 0), false);
-    }
-
-    fn give_up(&self, task: TaskIndex, attempt: u32) {
-        if self.0.queue.give_up((task, attempt)) {
-            self.0.wake_loop();
-        }
-    }
-
-    fn close(&self) {
-        self.0.queue.close();
-        self.0.wake_loop();
-    }
-}
-
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    pub(crate) fn control(&self) -> &Control {
-        self.control.get().expect("a run begins before anybody takes its tasks")
-    }
-
-    fn wake_loop(&self) {
-        if let Some((_, mut writer)) = self.wake.get().map(|(reader, writer)| (reader, writer)) {
-            let _ = writer.write(&[1]);
-        }
-    }
-
-    /// Adds tasks that were built for the next free indices.
-    fn take_in(&self, calls: Vec<Option<Call>>, functions: Vec<Arc<Function>>) {
-        let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        let first = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        known.extend(functions);
-        drop(known);
-        let shifted = calls
-            .into_iter()
-            .map(|call| call.map(|call| Call { function: call.function.saturating_add(first), ..call }));
-        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(shifted);
-    }
-
-    /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
-    pub(crate) fn call<'py>(&self, py: Python<'py>, job: Job) -> PyResult<Bound<'py, PyAny>> {
-        let (task, attempt) = job;
-        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
-        let call =
-            calls.get(task.usize()).and_then(Option::as_ref).ok_or_else(|| bug("a task without a call"))?;
-        let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
-        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        let callable = functions.get(call.function as usize).map(|function| function.callable.clone_ref(py));
-        drop(functions);
-        let args = call.args.as_ref().map(|args| args.clone_ref(py));
-        let mut kwargs = match &call.kwargs {
-            Some(kwargs) => Some(kwargs.bind(py).copy()?),
-            None => None,
-        };
-        if attempt > 0 && !call.wants.is_empty() {
-            let kwargs = kwargs.get_or_insert_with(|| PyDict::new(py));
-            for (need, name) in &call.wants {
-                if let Some(value) = self.value(py, *need)? {
-                    kwargs.set_item(name, value)?;
-                }
-            }
-        }
-        (task.0, attempt, callable, args, kwargs, extras).into_bound_py_any(py)
-    }
-
-    /// The value of a task that completed.
-    fn value(&self, py: Python<'_>, task: TaskIndex) -> PyResult<Option<Py<PyAny>>> {
-        let known = hold(&self.values).get(task.usize()).and_then(Option::as_ref).map(|it| it.clone_ref(py));
-        if known.is_some() {
-            return Ok(known);
-        }
-        let made = {
-            let groups = hold(&self.groups);
-            match groups.get(&task) {
-                Some(group) => Some((group.first, group.count, group.names.clone())),
-                None => None,
-            }
-        };
-        let value = match made {
-            Some((first, count, None)) => {
-                let values = (first..first + count).map(|child| self.value(py, TaskIndex(child)));
-                let values = values.collect::<PyResult<Vec<_>>>()?;
-                PyList::new(py, values)?.into_any().unbind()
-            }
-            Some((first, _, Some(names))) => {
-                let dict = PyDict::new(py);
-                for (child, name) in (first..).zip(names) {
-                    if let Some(value) = self.value(py, TaskIndex(child))? {
-                        dict.set_item(&*name, value)?;
-                    }
-                }
-                dict.into_any().unbind()
-            }
-            None => match self.command_result(task) {
-                Some(result) => py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind(),
-                None => return Ok(None),
-            },
-        };
-        self.keep(py, task, value.clone_ref(py));
-        Ok(Some(value))
-    }
-
-    /// The exit code and the folder of a command that completed.
-    fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
-        let (exit_code, attempts) = self.control().look(|state| {
-            let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
-            Some((it.ended.as_ref()?.outcome.exit_code()?, it.attempts))
-        })?;
-        Some((exit_code, self.folder.join(attempt_folder(task, attempts))))
-    }
-
-    fn keep(&self, py: Python<'_>, task: TaskIndex, value: Py<PyAny>) {
-        let mut values = hold(&self.values);
-        if values.len() <= task.usize() {
-            values.resize_with(task.usize() + 1, || None);
-        }
-        let old = values[task.usize()].replace(value);
-        drop(values);
-        // Whatever happens when it is thrown away happens outside of any lock.
-        drop(old.map(|old| old.into_bound(py)));
-    }
-
-    fn report(&self, job: Job, outcome: Outcome, wall_us: u64) {
-        let mut report = Report::new(job.0, job.1, outcome);
-        report.usage.wall_us = wall_us;
-        self.control().report(report);
-    }
-
-    pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
-        self.keep(py, job.0, value);
-        self.report(job, Outcome::Returned, wall_us);
-    }
-
-    pub(crate) fn unfinished(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
-        self.keep(py, job.0, value);
-        self.report(job, Outcome::Unfinished, wall_us);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
-    pub(crate) fn raised(
-        &self,
-        py: Python<'_>,
-        job: Job,
-        error: Py<PyAny>,
-        class: &str,
-        message: &str,
-        retryable: bool,
-        wall_us: u64,
-    ) {
-        let old = hold(&self.errors).insert(job.0, error);
-        drop(old.map(|old| old.into_bound(py)));
-        let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
-        self.report(job, outcome, wall_us);
-    }
-
-    pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
-        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0);
-    }
 }
 
 /// A run, from Python.
@@ -407,7 +200,7 @@ impl Session {
         wall_us: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
-        if self.shared.queue.hand_in(job) {
+        if self.shared.queue.hand_in_from_loop(job) {
             self.shared.returned(py, job, value, wall_us);
         }
         self.take_for_loop(py)
@@ -427,7 +220,7 @@ impl Session {
         wall_us: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
-        if self.shared.queue.hand_in(job) {
+        if self.shared.queue.hand_in_from_loop(job) {
             self.shared.raised(py, job, error, class_, message, retryable, wall_us);
         }
         self.take_for_loop(py)
@@ -443,7 +236,7 @@ impl Session {
         wall_us: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
-        if self.shared.queue.hand_in(job) {
+        if self.shared.queue.hand_in_from_loop(job) {
             self.shared.unfinished(py, job, value, wall_us);
         }
         self.take_for_loop(py)
@@ -516,6 +309,23 @@ impl Session {
                 run.abandon();
             }
         });
+    }
+
+    /// Waits until a task has its last status and returns it; `None` when the time is over before.
+    fn wait_task(&self, py: Python<'_>, task: u32, at_most_s: f64) -> Option<&'static str> {
+        let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
+        py.detach(|| {
+            // From the newest event on: what happened before is in the state already.
+            let mut feed = self.feed.at(self.look(State::next_seq));
+            loop {
+                let status = self.look(|state| state.task(TaskIndex(task)).map(|task| task.status));
+                match status {
+                    Some(status) if status.is_final() => return Some(status.name()),
+                    _ if matches!(feed.next(Some(deadline)), News::Quiet | News::End) => return None,
+                    _ => {}
+                }
+            }
+        })
     }
 
     /// How the run went; `None` before its end.

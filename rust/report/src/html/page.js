@@ -33,7 +33,13 @@ const show = () => {
   document.querySelector("#none").hidden = fitting.length > 0;
 };
 const atEnd = new IntersectionObserver(
-  ([end]) => end.isIntersecting && addRows(body.rows.length + BATCH),
+  (looks) => {
+    // The newest look counts, and the end is looked at anew: it may be in view still.
+    if (!looks.at(-1).isIntersecting || body.rows.length >= fitting.length) return;
+    addRows(body.rows.length + BATCH);
+    atEnd.unobserve(looks[0].target);
+    atEnd.observe(looks[0].target);
+  },
   { rootMargin: "2000px" },
 );
 atEnd.observe(document.querySelector("footer"));
@@ -98,10 +104,17 @@ unfoldTarget();
 
 // Light or dark: as the system has it, until somebody chooses.
 const theme = make("button", { type: "button", id: "theme" });
-let isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+const system = matchMedia("(prefers-color-scheme: dark)");
+let isDark = system.matches;
+let isChosen = false;
 const label = () => (theme.textContent = isDark ? "Light" : "Dark");
+system.addEventListener("change", () => {
+  if (!isChosen) isDark = system.matches;
+  label();
+});
 theme.addEventListener("click", () => {
   isDark = !isDark;
+  isChosen = true;
   document.documentElement.style.colorScheme = isDark ? "dark" : "light";
   label();
 });

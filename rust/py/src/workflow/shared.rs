@@ -1,0 +1,225 @@
+//! What the threads of Python and the engine have in common in one run: the queue, the calls, the values.
+
+use crate::workflow::plan::{Call, Function, bug};
+use crate::workflow::queue::{Job, Queue};
+use dirigent_core::decide::Report;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::outcome::Outcome;
+use dirigent_core::spec::Task;
+use dirigent_core::state::TaskStatus;
+use dirigent_engine::Functions;
+use dirigent_engine::run::{Control, attempt_folder};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+/// What a task stands for that consists of others.
+pub(crate) struct Group {
+    pub(crate) first: u32,
+    /// The names of its tasks; `None` for a list.
+    pub(crate) names: Option<Vec<Arc<str>>>,
+    pub(crate) count: u32,
+}
+
+/// What the threads of Python and the engine have in common.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    pub(crate) control: OnceLock<Control>,
+    pub(crate) calls: RwLock<Vec<Option<Call>>>,
+    pub(crate) functions: RwLock<Vec<Arc<Function>>>,
+    pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
+    pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
+    /// What ends attempts that are carried out elsewhere.
+    pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
+    pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
+    pub(crate) folder: PathBuf,
+    /// A byte in this pipe wakes the event loop.
+    pub(crate) wake: OnceLock<(File, File)>,
+}
+
+/// The side of it that the engine speaks to.
+pub(crate) struct Door(pub(crate) Arc<Shared>);
+
+impl Functions for Door {
+    fn carry_out(&self, task: TaskIndex, attempt: u32, _: &Arc<Task>) {
+        let shared = &self.0;
+        let is_async = {
+            let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
+            let function = calls.get(task.usize()).and_then(|call| Some(call.as_ref()?.function));
+            let functions = shared.functions.read().unwrap_or_else(PoisonError::into_inner);
+            function.and_then(|function| functions.get(function as usize)).is_some_and(|it| it.is_async)
+        };
+        if shared.queue.push((task, attempt), is_async) {
+            shared.wake_loop();
+        }
+    }
+
+    fn ask(&self, task: TaskIndex, _: &Arc<Task>) {
+        self.0.queue.push((task, 0), false);
+    }
+
+    fn give_up(&self, task: TaskIndex, attempt: u32) {
+        if self.0.queue.give_up((task, attempt)) {
+            self.0.wake_loop();
+        }
+    }
+
+    fn close(&self) {
+        self.0.queue.close();
+        self.0.wake_loop();
+    }
+}
+
+/// Locks what nobody leaves broken.
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn control(&self) -> &Control {
+        self.control.get().expect("a run begins before anybody takes its tasks")
+    }
+
+    pub(crate) fn wake_loop(&self) {
+        if let Some((_, mut writer)) = self.wake.get().map(|(reader, writer)| (reader, writer)) {
+            let _ = writer.write(&[1]);
+        }
+    }
+
+    /// Adds tasks that were built for the next free indices.
+    pub(crate) fn take_in(&self, calls: Vec<Option<Call>>, functions: Vec<Arc<Function>>) {
+        let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        let first = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        known.extend(functions);
+        drop(known);
+        let shifted = calls
+            .into_iter()
+            .map(|call| call.map(|call| Call { function: call.function.saturating_add(first), ..call }));
+        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(shifted);
+    }
+
+    /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
+    pub(crate) fn call<'py>(&self, py: Python<'py>, job: Job) -> PyResult<Bound<'py, PyAny>> {
+        let (task, attempt) = job;
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        let call =
+            calls.get(task.usize()).and_then(Option::as_ref).ok_or_else(|| bug("a task without a call"))?;
+        let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        let callable = functions.get(call.function as usize).map(|function| function.callable.clone_ref(py));
+        drop(functions);
+        let args = call.args.as_ref().map(|args| args.clone_ref(py));
+        let mut kwargs = match &call.kwargs {
+            Some(kwargs) => Some(kwargs.bind(py).copy()?),
+            None => None,
+        };
+        if attempt > 0 && !call.wants.is_empty() {
+            let kwargs = kwargs.get_or_insert_with(|| PyDict::new(py));
+            for (need, name) in &call.wants {
+                if let Some(value) = self.value(py, *need)? {
+                    kwargs.set_item(name, value)?;
+                }
+            }
+        }
+        (task.0, attempt, callable, args, kwargs, extras).into_bound_py_any(py)
+    }
+
+    /// The value of a task that completed.
+    pub(crate) fn value(&self, py: Python<'_>, task: TaskIndex) -> PyResult<Option<Py<PyAny>>> {
+        let known = hold(&self.values).get(task.usize()).and_then(Option::as_ref).map(|it| it.clone_ref(py));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let made = {
+            let groups = hold(&self.groups);
+            match groups.get(&task) {
+                Some(group) => Some((group.first, group.count, group.names.clone())),
+                None => None,
+            }
+        };
+        let value = match made {
+            Some((first, count, None)) => {
+                let values = (first..first + count).map(|child| self.value(py, TaskIndex(child)));
+                let values = values.collect::<PyResult<Vec<_>>>()?;
+                PyList::new(py, values)?.into_any().unbind()
+            }
+            Some((first, _, Some(names))) => {
+                let dict = PyDict::new(py);
+                for (child, name) in (first..).zip(names) {
+                    if let Some(value) = self.value(py, TaskIndex(child))? {
+                        dict.set_item(&*name, value)?;
+                    }
+                }
+                dict.into_any().unbind()
+            }
+            None => match self.command_result(task) {
+                Some(result) => py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind(),
+                None => return Ok(None),
+            },
+        };
+        self.keep(py, task, value.clone_ref(py));
+        Ok(Some(value))
+    }
+
+    /// The exit code and the folder of a command that completed.
+    pub(crate) fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
+        let (exit_code, attempts) = self.control().look(|state| {
+            let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
+            Some((it.ended.as_ref()?.outcome.exit_code()?, it.attempts))
+        })?;
+        Some((exit_code, self.folder.join(attempt_folder(task, attempts))))
+    }
+
+    pub(crate) fn keep(&self, py: Python<'_>, task: TaskIndex, value: Py<PyAny>) {
+        let mut values = hold(&self.values);
+        if values.len() <= task.usize() {
+            values.resize_with(task.usize() + 1, || None);
+        }
+        let old = values[task.usize()].replace(value);
+        drop(values);
+        // Whatever happens when it is thrown away happens outside of any lock.
+        drop(old.map(|old| old.into_bound(py)));
+    }
+
+    pub(crate) fn report(&self, job: Job, outcome: Outcome, wall_us: u64) {
+        let mut report = Report::new(job.0, job.1, outcome);
+        report.usage.wall_us = wall_us;
+        self.control().report(report);
+    }
+
+    pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        self.keep(py, job.0, value);
+        self.report(job, Outcome::Returned, wall_us);
+    }
+
+    pub(crate) fn unfinished(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        self.keep(py, job.0, value);
+        self.report(job, Outcome::Unfinished, wall_us);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
+    pub(crate) fn raised(
+        &self,
+        py: Python<'_>,
+        job: Job,
+        error: Py<PyAny>,
+        class: &str,
+        message: &str,
+        retryable: bool,
+        wall_us: u64,
+    ) {
+        let old = hold(&self.errors).insert(job.0, error);
+        drop(old.map(|old| old.into_bound(py)));
+        let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
+        self.report(job, outcome, wall_us);
+    }
+
+    pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
+        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0);
+    }
+}
