@@ -1,6 +1,6 @@
 """Types of the Rust core. Written by hand, checked against the built module by ``mypy.stubtest``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -76,6 +76,13 @@ class Plan:
         policy: int,
         extras: Any,
     ) -> int: ...
+    def add_functions(
+        self,
+        rows: Iterable[tuple[str, Any, Sequence[str]]],
+        number_of: Callable[[Any], int],
+        policy: int,
+    ) -> None: ...
+    def action(self, name: str) -> Any: ...
     def add_command(
         self,
         name: str,

@@ -77,7 +77,7 @@ class Workflow:
         self.progress_callback = progress_callback
         self.max_concurrency = max_concurrency
         self._plan = _native.Plan()
-        self._tasks: dict[str, Task | tuple[Any, ...]] = {}
+        self._tasks: dict[str, Task] = {}
         self._policies: dict[object, int] = {}
         self._functions: dict[object, tuple[int, str | None]] = {}
         self._resources = [resource(name, amount) for name, amount in (resources or {}).items()]
@@ -167,7 +167,28 @@ class Workflow:
             policy,
             extras,
         )
-        self._tasks[name] = extras or (name, action, dependencies, tags, metadata)
+        if extras is not None:
+            self._tasks[name] = extras
+        elif tags or metadata:
+            self._tasks[name] = Task(name, action, dependencies=dependencies, tags=tags, metadata=metadata)
+        return self
+
+    def add_tasks(self, tasks: Iterable[tuple[str, Callable[..., object], Sequence[str]]]) -> Workflow:
+        """Add many tasks at once, each as ``(name, action, dependencies)``: the quick way to a big graph.
+
+        Raises:
+            DuplicateTaskError: A name is taken; the tasks before it were added.
+            UsageError: A function wants a :class:`TaskContext`: add such a task by itself.
+        """
+
+        def number_of(action: Callable[..., object]) -> int:
+            number, context_parameter = self._functions.get(action) or self._function(action)
+            if context_parameter is not None:
+                raise misused("a function that wants a TaskContext is added with add_task")
+            return number
+
+        policy = self._policies.get(None)
+        self._plan.add_functions(tasks, number_of, self._policy(None, {}) if policy is None else policy)
         return self
 
     def add_command(
@@ -300,16 +321,11 @@ class Workflow:
                 f"workflow `{workflow.name}` has resources of its own: give them to the outer workflow"
             )
 
-        def carry(around: Any, *_: Any) -> object:
-            from dirigent._carry import HANDED_ON
-
-            plan = workflow._copy_into(f"{name}/")
-            around.session.expand(around.task, around.attempt, plan, False)
-            return HANDED_ON
+        from dirigent._expand import into_workflow
 
         workflow.validate()
         self._has_loop |= workflow._has_loop
-        return self._expanding(name, workflow, carry, dependencies, options)
+        return self._expanding(name, workflow, into_workflow(name, workflow), dependencies, options)
 
     def add_map(
         self,
@@ -338,33 +354,19 @@ class Workflow:
             **options: As in :meth:`add_command`.
         """
         needs = [over, *dependencies] if isinstance(over, str) else list(dependencies)
-        items = None if isinstance(over, str) else list(over)
+        items: str | list[object] = over if isinstance(over, str) else list(over)
         if limit is not None:
             place = f"{name}[]"
             self._places[place] = len(self._resources)
             self._resources.append(resource(place, limit))
         self._function(action)
 
-        def carry(around: Any, function: Any, args: Any, values: Any) -> object:
-            from dirigent._carry import HANDED_ON
+        from dirigent._expand import into_calls
 
-            each = items if items is not None else list(values[over])
-            per_call: dict[str, Any] = {"pool": f"{name}[]"} if limit is not None else {}
-            inner = Workflow(name)
-            inner._places, inner._resources = self._places, self._resources
-            for number, item in enumerate(each):
-                inner.add_task(
-                    f"{name}[{number}]",
-                    action,
-                    args=(item,),
-                    kwargs=kwargs,
-                    timeout=timeout,
-                    retry_policy=retry_policy,
-                    **per_call,
-                )
-            around.session.expand(around.task, around.attempt, inner._plan, True)
-            return HANDED_ON
-
+        every: dict[str, Any] = {"kwargs": kwargs, "timeout": timeout, "retry_policy": retry_policy}
+        if limit is not None:
+            every["pool"] = f"{name}[]"
+        carry = into_calls(self, name, action, items, every)
         return self._expanding(name, action, carry, needs, options)
 
     def add_approval(
@@ -392,13 +394,11 @@ class Workflow:
     @property
     def tasks(self) -> dict[str, Task]:
         """The tasks by name, in the order in which they were added."""
-        for name, task in self._tasks.items():
-            if not isinstance(task, Task):
-                _, action, dependencies, tags, metadata = task
-                self._tasks[name] = Task(
-                    name, action, dependencies=dependencies, tags=tags, metadata=metadata
-                )
-        return dict(self._tasks)  # type: ignore[arg-type]
+        for name in self._plan.names():
+            if name not in self._tasks:
+                action, needs = self._plan.action(name), self._plan.needs(name) or ()
+                self._tasks[name] = Task(name, action, dependencies=needs)
+        return {name: self._tasks[name] for name in self._plan.names()}
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -570,10 +570,6 @@ class Workflow:
             whole = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2, **policy}
             number = self._policies[key] = self._plan.policy(json.dumps(whole))
         return number
-
-    def _copy_into(self, prefix: str) -> _native.Plan:
-        """The plan under longer names, to be put into the place of a task."""
-        return self._plan.prefixed(prefix)
 
     def _session(self) -> _native.Session:
         """Check the whole and prepare a run."""

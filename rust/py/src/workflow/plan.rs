@@ -144,6 +144,31 @@ impl Plan {
         self.add(py, name, needs, policy, Kind::Function(call), extras)
     }
 
+    /// Adds tasks that call functions, each as `(name, action, needs)`. `number_of` knows the number of an action.
+    fn add_functions(
+        &mut self,
+        py: Python<'_>,
+        rows: &Bound<'_, PyAny>,
+        number_of: &Bound<'_, PyAny>,
+        policy: u32,
+    ) -> PyResult<()> {
+        let mut last: Option<(Bound<'_, PyAny>, u32)> = None;
+        for row in rows.try_iter()? {
+            let row = row?;
+            let row = row.cast::<PyTuple>()?;
+            let (name, action, needs) = (row.get_item(0)?, row.get_item(1)?, row.get_item(2)?);
+            let function = match &last {
+                Some((known, number)) if known.is(&action) => *number,
+                _ => number_of.call1((&action,))?.extract()?,
+            };
+            let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
+            let name = name.cast::<PyString>()?.to_str()?;
+            self.add(py, name, Some(&needs), policy, Kind::Function(call), None)?;
+            last = Some((action, function));
+        }
+        Ok(())
+    }
+
     /// Adds a task that runs a program.
     #[pyo3(signature = (name, needs, argv, cwd, env, policy, extras))]
     #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
@@ -204,6 +229,14 @@ impl Plan {
     /// The names of the tasks, in the order of declaration.
     fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, self.declared.iter().map(|task| &*self.names[task.name as usize]))
+    }
+
+    /// The function that a task calls; `None` where it calls none.
+    fn action(&self, py: Python<'_>, name: &str) -> Option<Py<PyAny>> {
+        match &self.declared[self.place(name)?].kind {
+            Kind::Function(call) => Some(self.functions[call.function as usize].callable.clone_ref(py)),
+            Kind::Command(_) | Kind::Script(_) | Kind::Approval(_) => None,
+        }
     }
 
     /// What a task needs, by name.
