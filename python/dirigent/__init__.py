@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dirigent._native import version as _version
 
 if TYPE_CHECKING:
+    from dirigent import aio as aio
     from dirigent._context import TaskContext as TaskContext
     from dirigent._documentation import generate_script_documentation as generate_script_documentation
     from dirigent._errors import BusyError as BusyError
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from dirigent._errors import UsageError as UsageError
     from dirigent._errors import WorkflowError as WorkflowError
     from dirigent._function import run_function as run_function
+    from dirigent._guarded import retry as retry
+    from dirigent._guarded import timeout as timeout
     from dirigent._options import RetryPolicy as RetryPolicy
     from dirigent._options import Task as Task
+    from dirigent._pipe import pipe as pipe
     from dirigent._run import CommandResult as CommandResult
     from dirigent._run import Run as Run
     from dirigent._run import RunHandle as RunHandle
@@ -44,6 +48,15 @@ if TYPE_CHECKING:
     from dirigent._scripts import run_orchestrator as run_orchestrator
     from dirigent._scripts import run_script as run_script
     from dirigent._scripts import save_log as save_log
+    from dirigent._shortcuts import batch as batch
+    from dirigent._shortcuts import chain_scripts as chain_scripts
+    from dirigent._shortcuts import run as run
+    from dirigent._shortcuts import shell as shell
+    from dirigent._steps import Steps as Steps
+    from dirigent._steps import chain as chain
+    from dirigent._steps import fan_out_fan_in as fan_out_fan_in
+    from dirigent._steps import parallel as parallel
+    from dirigent._steps import step as step
     from dirigent._workflow import Workflow as Workflow
 
 __version__: str = _version()
@@ -71,7 +84,9 @@ _HOMES = {
         "WorkflowError",
     ),
     "_function": ("run_function",),
+    "_guarded": ("retry", "timeout"),
     "_options": ("RetryPolicy", "Task"),
+    "_pipe": ("pipe",),
     "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
     "_scripts": (
         "SKIP_DIRS",
@@ -84,6 +99,8 @@ _HOMES = {
         "run_script",
         "save_log",
     ),
+    "_shortcuts": ("batch", "chain_scripts", "run", "shell"),
+    "_steps": ("Steps", "chain", "fan_out_fan_in", "parallel", "step"),
     "_workflow": ("Workflow",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -102,6 +119,7 @@ __all__ = [
     "RetryPolicy",
     "Run",
     "RunHandle",
+    "Steps",
     "StorageError",
     "Task",
     "TaskCancelledError",
@@ -118,20 +136,34 @@ __all__ = [
     "Workflow",
     "WorkflowError",
     "__version__",
+    "aio",
+    "batch",
+    "chain",
+    "chain_scripts",
     "discover_scripts",
+    "fan_out_fan_in",
     "generate_report",
     "generate_script_documentation",
     "get_script_config",
     "load_config",
+    "parallel",
+    "pipe",
+    "retry",
+    "run",
     "run_function",
     "run_orchestrator",
     "run_script",
     "save_log",
+    "shell",
+    "step",
+    "timeout",
 ]
 
 
 def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
+    if name == "aio":
+        return __import__("dirigent.aio", fromlist=[name])
     if home is None:
         raise AttributeError(f"module 'dirigent' has no attribute {name!r}")
     value = getattr(__import__(f"dirigent.{home}", fromlist=[name]), name)

@@ -79,7 +79,7 @@ class Plan:
     def add_functions(
         self,
         rows: Iterable[tuple[str, Any, Sequence[str]]],
-        number_of: Callable[[Any], int],
+        numbers: dict[Any, int],
         policy: int,
     ) -> None: ...
     def action(self, name: str) -> Any: ...

@@ -16,8 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dirigent._guarded import time_limit
 from dirigent._options import misused
-from dirigent._shortcuts import Word, carry_out, command_of, not_run, shortened, time_limit
+from dirigent._shortcuts import Word, carry_out, command_of, not_run, shortened
 
 
 def pipe(
@@ -99,7 +100,9 @@ def _results(names: Sequence[str], whole: Mapping[str, Any], folder: Path) -> li
                 "attempts": 1,
                 "stderr": _text(folder / f"{number}.stderr"),
             }
-            result |= {key: told[key] for key in ("user_time", "system_time", "peak_memory_bytes") if key in told}
+            result |= {
+                key: told[key] for key in ("user_time", "system_time", "peak_memory_bytes") if key in told
+            }
         if told.get("code", -1) >= 0:
             result["exit_code"] = told["code"]
         if number == last:
@@ -141,7 +144,7 @@ def _status(
         if "started_s" not in told and culprit is not None:
             return "skipped", f"was not started {because}"
         # Nobody saw how it ended.
-        return "error", f"was lost with its pipeline, which {whole['error']}"
+        return "error", f"was lost with its pipeline, which {whole['error'] or 'ended'}"
     code = told["code"]
     if culprit is not None and code != 0 and (told["was_stopped"] or _is_cut_off(code, is_last)):
         return "skipped", f"was ended {because}"

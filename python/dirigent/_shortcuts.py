@@ -1,6 +1,7 @@
-"""Shortcuts for what needs no workflow spelled out: run one thing or several, try again, set a limit.
+"""Shortcuts for what needs no workflow spelled out: run one thing, a line of shell, several things, scripts in a row.
 
-Everything runs through the engine; here is only how it is asked for. Pipelines are in ``_pipe``, graphs in ``_steps``.
+Everything runs through the engine; here is only how it is asked for. Pipelines are in ``_pipe``, graphs in ``_steps``,
+retries and limits of functions in ``_guarded``.
 """
 
 from __future__ import annotations
@@ -10,22 +11,18 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._errors import TaskFailedError, TaskTimeoutError
-from dirigent._options import RetryPolicy, misused, seconds
+from dirigent._guarded import name_of, time_limit, value_of
+from dirigent._options import misused
 from dirigent._program import program
 from dirigent._signature import look_at
 
 if TYPE_CHECKING:
-    from dirigent._run import Run
     from dirigent._workflow import Workflow
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Word = str | os.PathLike[str]
 Target = Word | Sequence[Word] | Callable[..., object]
@@ -35,8 +32,6 @@ Environment = Mapping[str, str | None]
 PREVIOUS_STDOUT = "DIRIGENT_PREVIOUS_STDOUT"
 PREVIOUS_RESULT = "DIRIGENT_PREVIOUS_RESULT"
 
-#: How long a growing delay may become.
-_LONGEST_DELAY_S = 7 * 24 * 3600.0
 _LONGEST_NAME = 72
 _LINES_IN_ERROR = 10
 
@@ -207,58 +202,6 @@ def chain_scripts(
     return results
 
 
-def retry(
-    action: Callable[P, R], max_attempts: int = 3, delay: float = 1.0, backoff: float = 2.0
-) -> Callable[P, R]:
-    """Make a function that is tried again when it raises.
-
-    >>> from dirigent import retry
-    >>> answers = iter(["busy", "busy", "42"])
-    >>> retry(lambda: int(next(answers)), delay=0)()
-    42
-
-    Args:
-        action: A function, or a coroutine function: then the made one is a coroutine function as well.
-        max_attempts: Attempts in all, the first one included.
-        delay: Seconds before the second attempt.
-        backoff: By what each further delay is longer than the one before, 1 or more.
-
-    Returns:
-        The function. It takes the same arguments and gives the same value. When no attempt is left, it raises what the
-        last one raised.
-
-    Raises:
-        UsageError: An argument makes no sense.
-    """
-    return guarded(action, None, patience(max_attempts, delay, backoff))
-
-
-def timeout(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function or a coroutine function so that it may take only so long.
-
-    When the time is over, whoever called it goes on at once. A function is interrupted between two steps of Python; one
-    that waits outside of Python is so when it comes back. What must end for sure belongs into :func:`run`.
-
-    >>> from dirigent import timeout
-    >>> @timeout(0.1)
-    ... def spin():
-    ...     while True:
-    ...         pass
-    >>> spin()
-    Traceback (most recent call last):
-    dirigent._errors.TaskTimeoutError: task `spin` ran out of time after 100 ms
-
-    Args:
-        seconds: The limit for one call.
-
-    Raises:
-        UsageError: This is no number of seconds. The decorated function raises :class:`TaskTimeoutError`, which is a
-            ``TimeoutError``.
-    """
-    limit = limit_of_decorator(seconds)
-    return lambda function: guarded(function, limit, None)
-
-
 # --- what the shortcuts have in common with their asynchronous twins ---
 
 
@@ -277,74 +220,6 @@ def batched(targets: Iterable[Target], workers: int | None, timeout: float | Non
         order = _order(target, timeout, None, None, None)
         workflow.add_task(f"{number}", _tried, args=(order, _name_of_target(target)))
     return workflow
-
-
-def guarded(
-    action: Callable[P, R], timeout: float | None, policy: RetryPolicy | None, on_loop: bool | None = None
-) -> Callable[P, R]:
-    """A function whose calls run through the engine; a coroutine function where the action is one, or ``on_loop``."""
-    from dirigent._workflow import Workflow
-
-    if not callable(action):
-        raise misused(f"an action is a function, not {action!r}", "for a command use Steps or Workflow")
-    name = name_of(action)
-
-    def ordered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Workflow:
-        workflow = Workflow(name)
-        return workflow.add_task(
-            name, action, args=args, kwargs=kwargs, timeout=timeout, retry_policy=policy
-        )
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return value_of(ordered(args, kwargs).run_sync(), name)
-
-    async def call_on_loop(*args: Any, **kwargs: Any) -> Any:
-        return value_of(await ordered(args, kwargs).run(), name)
-
-    is_async = look_at(action).is_async if on_loop is None else on_loop
-    made = functools.wraps(action)(call_on_loop if is_async else call)
-    return cast("Callable[P, R]", made)
-
-
-def patience(max_attempts: int, delay: float, backoff: float) -> RetryPolicy:
-    """The policy of ``retry``: delays as they are said, not changed by chance."""
-    for option, value in (("max_attempts", max_attempts), ("delay", delay), ("backoff", backoff)):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value:
-            raise misused(f"{option} is a number, not {value!r}")
-    return RetryPolicy(
-        max_attempts=int(max_attempts),
-        initial_delay=min(delay, _LONGEST_DELAY_S),
-        max_delay=_LONGEST_DELAY_S,
-        exponential_base=backoff,
-        jitter=0.0,
-    )
-
-
-def limit_of_decorator(seconds: Any) -> float:
-    """The limit that is given to a decorator, which is easily left out."""
-    if callable(seconds):
-        raise misused("timeout is used without a number of seconds", "write @timeout(5)")
-    limit = time_limit(seconds, "seconds")
-    if limit is None:
-        raise misused("a time limit is a number of seconds, not None", "leave the decorator out")
-    return limit
-
-
-def value_of(ended: Run, name: str) -> Any:
-    """The value of a task; what it raised is raised here as it was."""
-    result = ended.tasks[name]
-    if result.error is not None:
-        raise result.error
-    return result.value if result.success else ended[name]
-
-
-def name_of(action: Callable[..., Any]) -> str:
-    """What a function is called, as the name of a task."""
-    inner: Any = action
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    name = getattr(inner, "__name__", None) or type(inner).__name__
-    return str(name).strip("<>")
 
 
 def shortened(text: str) -> str:
@@ -371,15 +246,6 @@ def command_of(words: object) -> list[str]:
     return argv
 
 
-def time_limit(value: Any, option: str = "timeout") -> float | None:
-    """A time limit in seconds, from a number or a ``timedelta``."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise misused(f"{option} is a number of seconds, not {value!r}", "None stands for no limit")
-    return seconds(value, option)
-
-
 def carry_out(
     name: str, argv: Sequence[str], timeout: float | None, env: Environment, cwd: str | None
 ) -> dict[str, Any]:
@@ -388,7 +254,7 @@ def carry_out(
     return result
 
 
-def not_run(name: str, status: str, why: str) -> dict[str, Any]:
+def not_run(name: str, status: str, why: str | None) -> dict[str, Any]:
     """The result of what was not started, in the shape of all others."""
     return {
         "script": name,
@@ -416,9 +282,7 @@ def not_run(name: str, status: str, why: str) -> dict[str, Any]:
 # --- inside ---
 
 
-def _order(
-    target: Any, timeout: Any, args: Any, env: Any, cwd: Word | None
-) -> Callable[[], dict[str, Any]]:
+def _order(target: Any, timeout: Any, args: Any, env: Any, cwd: Word | None) -> Callable[[], dict[str, Any]]:
     """Look at everything now, and return what carries it out."""
     limit, changes, folder = time_limit(timeout), _environment(env), _folder(cwd)
     if callable(target):
@@ -436,7 +300,11 @@ def _order(
         path = os.path.abspath(target)
         if not os.path.isfile(path):
             line = f"for a line of shell use shell({target!r})"
-            hint = line if isinstance(target, str) and " " in target else "a path counts from the working directory"
+            hint = (
+                line
+                if isinstance(target, str) and " " in target
+                else "a path counts from the working directory"
+            )
             raise misused(f"there is no script {path}", hint)
         return functools.partial(run_script, path, limit, changes, folder, {"args": words} if words else None)
     if isinstance(target, Sequence) and not isinstance(target, bytes):
@@ -459,7 +327,11 @@ def _tried(order: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
 def _name_of_target(target: Any) -> str:
     if callable(target):
         return name_of(target)
-    return os.fspath(target) if isinstance(target, (str, os.PathLike)) else shortened(shlex.join(words_of(target, "")))
+    return (
+        os.fspath(target)
+        if isinstance(target, (str, os.PathLike))
+        else shortened(shlex.join(words_of(target, "")))
+    )
 
 
 def _surrounded(function: Callable[..., Any], env: Environment, cwd: str | None) -> Callable[..., Any]:
@@ -480,8 +352,6 @@ def _surrounded(function: Callable[..., Any], env: Environment, cwd: str | None)
         value = function(*args)
         return asyncio.run(value) if inspect.iscoroutine(value) else value
 
-    # Its signature is its own: what is sent to the process must not carry the function twice.
-    del call.__wrapped__  # type: ignore[attr-defined]
     return call
 
 

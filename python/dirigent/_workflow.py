@@ -180,15 +180,15 @@ class Workflow:
             DuplicateTaskError: A name is taken; the tasks before it were added.
             UsageError: A function wants a :class:`TaskContext`: add such a task by itself.
         """
-
-        def number_of(action: Callable[..., object]) -> int:
+        rows = list(tasks)
+        numbers: dict[object, int] = {}
+        for action in {row[1] for row in rows}:
             number, context_parameter = self._functions.get(action) or self._function(action)
             if context_parameter is not None:
                 raise misused("a function that wants a TaskContext is added with add_task")
-            return number
-
+            numbers[action] = number
         policy = self._policies.get(None)
-        self._plan.add_functions(tasks, number_of, self._policy(None, {}) if policy is None else policy)
+        self._plan.add_functions(rows, numbers, self._policy(None, {}) if policy is None else policy)
         return self
 
     def add_command(

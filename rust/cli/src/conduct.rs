@@ -10,6 +10,7 @@ use dirigent_engine::events_file::EventsFile;
 use dirigent_engine::{Config, Plan, Run};
 use dirigent_process::worker::most_at_once;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a run needs beside its tasks.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ impl Conducted {
     /// # Errors
     ///
     /// The run could not be carried through, or its record could not be written.
-    pub fn wait(self) -> Result<State, CliError> {
+    pub fn wait(self) -> Result<Arc<State>, CliError> {
         let state = self.run.wait()?;
         self.events.finish()?;
         Ok(state)

@@ -73,7 +73,7 @@ impl Bench {
         Run::start(plan, config)
     }
 
-    fn run(&self) -> State {
+    fn run(&self) -> Arc<State> {
         self.start().wait().expect("a state")
     }
 }

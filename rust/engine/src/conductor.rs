@@ -43,7 +43,7 @@ pub(crate) struct Conductor {
     /// The moment it is set to.
     timer_ms: Option<i64>,
     clock: Clock,
-    state: State,
+    state: Arc<State>,
     closing: bool,
     failure: Option<EngineError>,
 }
@@ -96,7 +96,7 @@ impl Shared {
                 timer: Timer::default(),
                 timer_ms: None,
                 clock: Clock::start(),
-                state: State::default(),
+                state: Arc::default(),
                 closing: false,
                 failure: None,
             })
@@ -180,10 +180,10 @@ impl Conductor {
     }
 
     /// The last state, and why the run could not be carried through if it could not.
-    pub(crate) fn result(&mut self) -> Result<State, EngineError> {
+    pub(crate) fn result(&mut self) -> Result<Arc<State>, EngineError> {
         match self.failure.take() {
             Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut self.state)),
+            None => Ok(Arc::clone(&self.state)),
         }
     }
 
@@ -257,7 +257,7 @@ impl Conductor {
             return;
         }
         for event in self.journal.append(facts, now_ms) {
-            self.state.apply(&event);
+            Arc::make_mut(&mut self.state).apply(&event);
             self.pass_on(&event);
         }
     }

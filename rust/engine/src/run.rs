@@ -83,7 +83,7 @@ impl Run {
     /// # Errors
     ///
     /// The guard cannot be started, the worker could not go on, or has ended unexpectedly.
-    pub fn wait(mut self) -> Result<State, EngineError> {
+    pub fn wait(mut self) -> Result<Arc<State>, EngineError> {
         self.is_left = true;
         self.journal.wait_until_closed();
         // A worker that has ended is waited for outside of any turn: it may still speak.

@@ -226,7 +226,7 @@ fn run_task<'py>(
 }
 
 /// Waits for a run, and gives way to Ctrl-C: the exception comes at once, the processes end in their grace.
-fn wait(py: Python<'_>, conducted: Conducted) -> PyResult<State> {
+fn wait(py: Python<'_>, conducted: Conducted) -> PyResult<Arc<State>> {
     let mut feed = conducted.run.feed(0);
     loop {
         let news = py.detach(|| feed.next(Some(Instant::now() + SIGNAL_TICK)));

@@ -144,12 +144,12 @@ impl Plan {
         self.add(py, name, needs, policy, Kind::Function(call), extras)
     }
 
-    /// Adds tasks that call functions, each as `(name, action, needs)`. `number_of` knows the number of an action.
+    /// Adds tasks that call functions, each as `(name, action, needs)`. `numbers` has the number of each action.
     fn add_functions(
         &mut self,
         py: Python<'_>,
         rows: &Bound<'_, PyAny>,
-        number_of: &Bound<'_, PyAny>,
+        numbers: &Bound<'_, PyDict>,
         policy: u32,
     ) -> PyResult<()> {
         let mut last: Option<(Bound<'_, PyAny>, u32)> = None;
@@ -159,7 +159,9 @@ impl Plan {
             let (name, action, needs) = (row.get_item(0)?, row.get_item(1)?, row.get_item(2)?);
             let function = match &last {
                 Some((known, number)) if known.is(&action) => *number,
-                _ => number_of.call1((&action,))?.extract()?,
+                _ => {
+                    numbers.get_item(&action)?.ok_or_else(|| bug("a function without a number"))?.extract()?
+                }
             };
             let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
             let name = name.cast::<PyString>()?.to_str()?;

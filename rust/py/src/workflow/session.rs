@@ -46,7 +46,7 @@ pub(crate) struct Session {
     run: Mutex<Option<Run>>,
     feed: Feed,
     plan: Mutex<Option<dirigent_engine::Plan>>,
-    state: OnceLock<State>,
+    state: OnceLock<Arc<State>>,
     id: String,
 }
 
