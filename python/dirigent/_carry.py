@@ -5,6 +5,7 @@ The native side decides what runs when; here is only how a function is called an
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import contextvars
 import sys
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: How often a wait in the main thread looks for signals, in seconds.
 SIGNAL_TICK_S = 0.02
+
+#: Files of ours that call what users wrote.
+OUR_FILES = {__file__}
 
 Job = tuple[int, int, Any, "tuple[Any, ...] | None", "dict[str, Any] | None", "Task | None"]
 
@@ -140,7 +144,7 @@ def _run_coroutine(coroutine: Any) -> Any:
 def _fail(tell: Callable[..., Any], error: BaseException, retryable: bool) -> Any:
     # The frames above the user's function are ours, and say nothing.
     cut = error.__traceback__
-    while cut is not None and cut.tb_frame.f_code.co_filename == __file__:
+    while cut is not None and cut.tb_frame.f_code.co_filename in OUR_FILES:
         cut = cut.tb_next
     error.__traceback__ = cut
     return tell(error, _class_of(error), text_of(error), retryable)
@@ -174,9 +178,10 @@ def attend(session: Session, base: contextvars.Context) -> None:
     while (wanted := session.attend(SIGNAL_TICK_S)) != -1:
         if wanted == -2:
             session.interrupt(TaskInterrupt)
-        for number in range(wanted):
-            name = f"dirigent-{number}"
-            threading.Thread(target=work, args=(session, base), name=name, daemon=True).start()
+        for _ in range(wanted):
+            # Not by `threading.Thread`, which waits for each to be up: a hundred at once would take too long. Like
+            # daemon threads these hold nobody up at the end.
+            _thread.start_new_thread(work, (session, base))
 
 
 class OnLoop:
@@ -235,7 +240,7 @@ class OnLoop:
 
     def start_one(self, job: Job) -> list[Job]:
         task, attempt, function, args, kwargs, extras = job
-        context = self.base.copy()
+        context, since_ns = self.base.copy(), time.perf_counter_ns()
         around = Attempt(self.session, task, attempt, extras.timeout if extras is not None else None)
         try:
             if extras is not None:
@@ -244,11 +249,21 @@ class OnLoop:
             running = self.create(coroutine, context)
         except BaseException as error:
             return self.failed(task, attempt, error, extras, 0)
+        if running.done():
+            return self.told(task, attempt, extras, since_ns, running)
         self.tasks[task, attempt] = running
-        running.add_done_callback(partial(self.ended, task, attempt, extras, time.perf_counter_ns()))
+        running.add_done_callback(partial(self.ended, task, attempt, extras, since_ns))
         return []
 
-    if sys.version_info >= (3, 11):
+    if sys.version_info >= (3, 12):
+
+        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
+            import asyncio
+
+            # What never waits is through before it costs the loop a turn.
+            return asyncio.Task(coroutine, loop=self.loop, context=context, eager_start=True)
+
+    elif sys.version_info >= (3, 11):
 
         def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
             return self.loop.create_task(coroutine, context=context)
@@ -262,24 +277,29 @@ class OnLoop:
         self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]
     ) -> None:
         self.tasks.pop((task, attempt), None)
+        jobs = self.told(task, attempt, extras, since_ns, running)
+        if jobs:
+            self.start(jobs)
+
+    def told(
+        self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]
+    ) -> list[Job]:
+        """Hand in what came of a coroutine, and take what follows."""
         wall_us = max(1, (time.perf_counter_ns() - since_ns) // 1000)
         if running.cancelled():
             import asyncio
 
-            jobs = self.failed(task, attempt, asyncio.CancelledError(), extras, wall_us)
-        elif (error := running.exception()) is not None:
-            jobs = self.failed(task, attempt, error, extras, wall_us)
-        else:
-            value, through = running.result(), True
-            if extras is not None:
-                try:
-                    value, through = _finished(extras, value)
-                except BaseException as problem:
-                    return self.start(self.failed(task, attempt, problem, extras, wall_us))
-            hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
-            jobs = hand_in(task, attempt, value, wall_us)
-        if jobs:
-            self.start(jobs)
+            return self.failed(task, attempt, asyncio.CancelledError(), extras, wall_us)
+        if (error := running.exception()) is not None:
+            return self.failed(task, attempt, error, extras, wall_us)
+        value, through = running.result(), True
+        if extras is not None:
+            try:
+                value, through = _finished(extras, value)
+            except BaseException as problem:
+                return self.failed(task, attempt, problem, extras, wall_us)
+        hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
+        return hand_in(task, attempt, value, wall_us)
 
     def failed(
         self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_us: int

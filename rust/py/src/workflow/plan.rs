@@ -68,12 +68,12 @@ struct Declared {
 
 /// A workflow being declared.
 #[pyclass(module = "dirigent._native")]
-#[derive(Default)]
 pub(crate) struct Plan {
     /// What stands before the own name of each task.
     prefix: String,
     names: Vec<Arc<str>>,
-    ids: HashMap<Arc<str>, u32>,
+    /// The number of each name. Python's strings carry their hash, so its dictionary finds them faster than ours would.
+    ids: Py<PyDict>,
     /// The place of the task of each name; `u32::MAX` while it is only needed.
     places: Vec<u32>,
     /// Names of tasks that the run has already, and which.
@@ -93,16 +93,25 @@ pub(crate) struct Built {
 #[pymethods]
 impl Plan {
     #[new]
-    fn new() -> Self {
-        Self::default()
+    fn new(py: Python<'_>) -> Self {
+        Self {
+            prefix: String::new(),
+            names: Vec::new(),
+            ids: PyDict::new(py).unbind(),
+            places: Vec::new(),
+            existing: HashMap::new(),
+            declared: Vec::new(),
+            policies: Vec::new(),
+            functions: Vec::new(),
+        }
     }
 
     fn __len__(&self) -> usize {
         self.declared.len()
     }
 
-    fn __contains__(&self, name: &str) -> bool {
-        self.place(name).is_some()
+    fn __contains__(&self, py: Python<'_>, name: &str) -> bool {
+        self.place(py, name).is_some()
     }
 
     /// Takes a policy as JSON and returns its number.
@@ -132,7 +141,7 @@ impl Plan {
     fn add_function(
         &mut self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         needs: Option<&Bound<'_, PyAny>>,
         function: u32,
         args: Option<Py<PyTuple>>,
@@ -164,8 +173,7 @@ impl Plan {
                 }
             };
             let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
-            let name = name.cast::<PyString>()?.to_str()?;
-            self.add(py, name, Some(&needs), policy, Kind::Function(call), None)?;
+            self.add(py, name.cast::<PyString>()?, Some(&needs), policy, Kind::Function(call), None)?;
             last = Some((action, function));
         }
         Ok(())
@@ -177,7 +185,7 @@ impl Plan {
     fn add_command(
         &mut self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         needs: Option<&Bound<'_, PyAny>>,
         argv: Vec<OsString>,
         cwd: PathBuf,
@@ -195,7 +203,7 @@ impl Plan {
     fn add_script(
         &mut self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         needs: Option<&Bound<'_, PyAny>>,
         path: PathBuf,
         argv: Vec<OsString>,
@@ -213,7 +221,7 @@ impl Plan {
     fn add_approval(
         &mut self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         needs: Option<&Bound<'_, PyAny>>,
         prompt: &str,
         policy: u32,
@@ -223,9 +231,10 @@ impl Plan {
     }
 
     /// Lets a name mean a task that the run has already.
-    fn refer(&mut self, name: &str, index: u32) {
-        let id = self.id(name);
+    fn refer(&mut self, name: &Bound<'_, PyString>, index: u32) -> PyResult<()> {
+        let id = self.id(name)?;
         self.existing.insert(id, TaskIndex(index));
+        Ok(())
     }
 
     /// The names of the tasks, in the order of declaration.
@@ -235,20 +244,20 @@ impl Plan {
 
     /// The function that a task calls; `None` where it calls none.
     fn action(&self, py: Python<'_>, name: &str) -> Option<Py<PyAny>> {
-        match &self.declared[self.place(name)?].kind {
+        match &self.declared[self.place(py, name)?].kind {
             Kind::Function(call) => Some(self.functions[call.function as usize].callable.clone_ref(py)),
             Kind::Command(_) | Kind::Script(_) | Kind::Approval(_) => None,
         }
     }
 
     /// What a task needs, by name.
-    fn needs(&self, name: &str) -> Option<Vec<&str>> {
-        let task = &self.declared[self.place(name)?];
+    fn needs(&self, py: Python<'_>, name: &str) -> Option<Vec<&str>> {
+        let task = &self.declared[self.place(py, name)?];
         Some(task.needs.iter().map(|need| &*self.names[*need as usize]).collect())
     }
 
     /// The same under longer names, to be put into the place of a task.
-    fn prefixed(&self, py: Python<'_>, prefix: &str) -> Self {
+    fn prefixed(&self, py: Python<'_>, prefix: &str) -> PyResult<Self> {
         let names: Vec<Arc<str>> = self.names.iter().map(|name| format!("{prefix}{name}").into()).collect();
         let declared = self.declared.iter().map(|task| Declared {
             name: task.name,
@@ -262,16 +271,20 @@ impl Plan {
             },
             extras: task.extras.as_ref().map(|extras| extras.clone_ref(py)),
         });
-        Self {
+        let ids = PyDict::new(py);
+        for (id, name) in (0u32..).zip(&names) {
+            ids.set_item(&**name, id)?;
+        }
+        Ok(Self {
             prefix: format!("{prefix}{}", self.prefix),
-            ids: (0u32..).zip(&names).map(|(id, name)| (Arc::clone(name), id)).collect(),
+            ids: ids.unbind(),
             names,
             places: self.places.clone(),
             existing: self.existing.clone(),
             declared: declared.collect(),
             policies: self.policies.clone(),
             functions: self.functions.clone(),
-        }
+        })
     }
 
     /// Checks the whole.
@@ -284,14 +297,15 @@ impl Plan {
     fn add(
         &mut self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         needs: Option<&Bound<'_, PyAny>>,
         policy: u32,
         kind: Kind,
         extras: Option<Py<PyAny>>,
     ) -> PyResult<u32> {
-        let id = self.id(name);
+        let id = self.id(name)?;
         if self.places[id as usize] != u32::MAX {
+            let name = name.to_str()?;
             let message =
                 format!("there is a task named `{name}` already\nhint: choose another name for this one");
             return Err(made(py, "DuplicateTaskError", (message, "workflow.duplicate_task")));
@@ -306,10 +320,17 @@ impl Plan {
     }
 
     fn ids_of(&mut self, needs: &Bound<'_, PyAny>) -> PyResult<Box<[u32]>> {
+        if needs.is_instance_of::<PyString>() {
+            let hint = format!("write [{needs:?}]");
+            return Err(misused(
+                needs.py(),
+                "dependencies are a list of names, not one".to_owned(),
+                Some(hint),
+            ));
+        }
         let mut ids = Vec::with_capacity(needs.len().unwrap_or(0));
         for need in needs.try_iter()? {
-            let need = need?;
-            let id = self.id(need.cast::<PyString>()?.to_str()?);
+            let id = self.id(need?.cast::<PyString>()?)?;
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -317,20 +338,22 @@ impl Plan {
         Ok(ids.into())
     }
 
-    fn id(&mut self, name: &str) -> u32 {
-        if let Some(id) = self.ids.get(name) {
-            return *id;
+    fn id(&mut self, name: &Bound<'_, PyString>) -> PyResult<u32> {
+        let ids = self.ids.bind(name.py());
+        if let Some(id) = ids.get_item(name)? {
+            return id.extract();
         }
         let id = number(self.names.len());
-        let name: Arc<str> = name.into();
-        self.names.push(Arc::clone(&name));
+        let text = name.to_str()?;
+        ids.set_item(name, id)?;
+        self.names.push(text.into());
         self.places.push(u32::MAX);
-        self.ids.insert(name, id);
-        id
+        Ok(id)
     }
 
-    fn place(&self, name: &str) -> Option<usize> {
-        let place = self.places[*self.ids.get(name)? as usize];
+    fn place(&self, py: Python<'_>, name: &str) -> Option<usize> {
+        let id: u32 = self.ids.bind(py).get_item(name).ok()??.extract().ok()?;
+        let place = self.places[id as usize];
         (place != u32::MAX).then_some(place as usize)
     }
 
