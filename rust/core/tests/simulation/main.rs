@@ -21,7 +21,7 @@ fn simulate(seed: u64) -> Driver {
         driver.run();
         driver.check_replay();
         // Writing and reading take longer than the run itself, and know nothing of what came before.
-        if seed % 5 == 0 {
+        if seed.is_multiple_of(5) {
             driver.check_wire();
         }
     }));

@@ -1,0 +1,243 @@
+//! One task as it stands, and what the ends of its needs mean for it.
+
+use crate::event::SkipReason;
+use crate::ids::TaskIndex;
+use crate::outcome::{Outcome, Stream, Usage};
+use crate::spec::{Action, Task, Trigger};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// It has not started: a need is open, or no slot is free.
+    Pending,
+    /// It waits for somebody's answer.
+    Waiting,
+    /// An attempt is being carried out.
+    Running,
+    /// An attempt ended without completing the task, and another will follow.
+    Retrying,
+    /// It did what it was for.
+    Completed,
+    /// It ended without doing what it was for.
+    Failed,
+    /// It was ended because it ran too long.
+    TimedOut,
+    /// The run, or the task alone, was cancelled before it ended by itself.
+    Cancelled,
+    /// It was never to run.
+    Skipped,
+}
+
+impl TaskStatus {
+    /// Every status, in the order in which people want to read them.
+    pub const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Running,
+        Self::Retrying,
+        Self::Waiting,
+        Self::Pending,
+        Self::Skipped,
+        Self::Completed,
+    ];
+
+    /// Whether nothing can change it any more.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Pending | Self::Waiting | Self::Running | Self::Retrying => false,
+            Self::Completed | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Skipped => true,
+        }
+    }
+
+    /// Whether it makes the run a failed one.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// How the last attempt of a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// Its standard output; `None` when it wrote nothing.
+    pub stdout: Option<Box<Stream>>,
+    /// Its standard error; `None` when it wrote nothing.
+    pub stderr: Option<Box<Stream>>,
+    /// How many processes it left behind.
+    pub left_behind: u32,
+    /// The last lines it wrote, where it did not succeed.
+    pub last_lines: Box<str>,
+}
+
+/// One task of a run, as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskState {
+    /// As declared.
+    pub spec: Arc<Task>,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// How many of them were lost.
+    pub lost: u32,
+    /// When the last attempt started.
+    pub started_at_ms: Option<i64>,
+    /// When the last attempt ended.
+    pub ended_at_ms: Option<i64>,
+    /// How the last attempt ended; `None` before that, and where none was started.
+    pub ended: Option<Box<Ended>>,
+    /// Why it was skipped.
+    pub skipped: Option<Box<SkipReason>>,
+    /// Why it failed without an attempt, or what was answered.
+    pub remark: Option<Box<str>>,
+    /// The task that this one is a part of.
+    pub parent: Option<TaskIndex>,
+    pub(super) needs: Needs,
+    /// How many attempts in a row failed.
+    pub(super) failures: u32,
+    /// How often it said that it was not through.
+    pub(super) repeats: u32,
+    /// When it is due, on the run's own clock: the next attempt, the end of its time.
+    pub(super) due_ms: Option<i64>,
+    /// When the last attempt started, on the run's own clock.
+    pub(super) began_ms: i64,
+    pub(super) open_children: u32,
+    pub(super) failed_child: Option<TaskIndex>,
+    /// Whether it holds its slot, if it takes one, and what it claims.
+    pub(super) holds: bool,
+    pub(super) is_released: bool,
+    /// Whether its condition, if it has one, held.
+    pub(super) is_let_go: bool,
+    pub(super) is_asked_to_end: bool,
+    pub(super) outlives_failure: bool,
+    pub(super) outlives_cancel: bool,
+}
+
+/// How the needs of a task stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub(super) open: u32,
+    completed: u32,
+    failed: u32,
+    /// One that ended without completing.
+    unmet: Option<TaskIndex>,
+}
+
+/// What the needs of a task mean for it.
+pub(super) enum Judgement {
+    Wait,
+    Release,
+    Skip(SkipReason),
+}
+
+impl Needs {
+    /// So many needs, none of which has ended.
+    pub(super) fn all_open(open: u32) -> Self {
+        Self { open, ..Self::default() }
+    }
+
+    /// What they mean under a trigger rule.
+    pub(super) fn judge(self, trigger: Trigger) -> Judgement {
+        let skip = || match self.unmet {
+            Some(need) => Judgement::Skip(SkipReason::NeedNotMet { need }),
+            None => Judgement::Skip(SkipReason::TriggerNotMet),
+        };
+        let are_done = self.open == 0;
+        match trigger {
+            Trigger::AllSuccess if self.unmet.is_some() => skip(),
+            Trigger::NoneFailed if self.failed > 0 => skip(),
+            Trigger::AnySuccess if self.completed > 0 => Judgement::Release,
+            Trigger::AnyFailed if self.failed > 0 => Judgement::Release,
+            _ if !are_done => Judgement::Wait,
+            Trigger::AnySuccess if self.unmet.is_some() => skip(),
+            Trigger::AnyFailed => Judgement::Skip(SkipReason::TriggerNotMet),
+            Trigger::AllSuccess
+            | Trigger::AnySuccess
+            | Trigger::NoneFailed
+            | Trigger::AllDone
+            | Trigger::Always => Judgement::Release,
+        }
+    }
+}
+
+impl TaskState {
+    /// Whether it waits for tasks of its own.
+    pub fn has_open_children(&self) -> bool {
+        self.open_children > 0
+    }
+
+    /// Whether the task itself was asked to end.
+    pub fn is_asked_to_end(&self) -> bool {
+        self.is_asked_to_end
+    }
+
+    /// Whether it may still start after a failure ended what fails fast: by its policy, or as a part of one that may.
+    pub fn outlives_failure(&self) -> bool {
+        self.outlives_failure
+    }
+
+    /// Whether it goes on when the run was asked to end: by its policy, or as a part of one that does.
+    pub fn outlives_cancel(&self) -> bool {
+        self.outlives_cancel
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.is_released
+    }
+
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.is_let_go
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub(crate) fn repeats(&self) -> u32 {
+        self.repeats
+    }
+
+    pub(crate) fn failed_child(&self) -> Option<TaskIndex> {
+        self.failed_child
+    }
+
+    /// Whether a function carries it out right now: one that can be given up at once.
+    pub(crate) fn is_running_function(&self) -> bool {
+        self.status == TaskStatus::Running && matches!(self.spec.action, Action::Function { .. })
+    }
+}
+
+impl Needs {
+    /// Notes how one of them ended.
+    pub(super) fn note(&mut self, need: TaskIndex, status: TaskStatus) {
+        self.open -= 1;
+        if status == TaskStatus::Completed {
+            self.completed += 1;
+        } else {
+            self.unmet.get_or_insert(need);
+        }
+        self.failed += u32::from(status.is_failure());
+    }
+}
