@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from dirigent._errors import UnknownTaskError as UnknownTaskError
     from dirigent._errors import UsageError as UsageError
     from dirigent._errors import WorkflowError as WorkflowError
+    from dirigent._flow import Flow as Flow
+    from dirigent._flow import flow as flow
+    from dirigent._flow import task as task
     from dirigent._function import run_function as run_function
+    from dirigent._future import Future as Future
     from dirigent._guarded import retry as retry
     from dirigent._guarded import timeout as timeout
     from dirigent._options import RetryPolicy as RetryPolicy
@@ -83,7 +87,9 @@ _HOMES = {
         "UsageError",
         "WorkflowError",
     ),
+    "_flow": ("Flow", "flow", "task"),
     "_function": ("run_function",),
+    "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
     "_options": ("RetryPolicy", "Task"),
     "_pipe": ("pipe",),
@@ -114,6 +120,8 @@ __all__ = [
     "CycleError",
     "DirigentError",
     "DuplicateTaskError",
+    "Flow",
+    "Future",
     "InternalError",
     "NotFoundError",
     "RetryPolicy",
@@ -142,6 +150,7 @@ __all__ = [
     "chain_scripts",
     "discover_scripts",
     "fan_out_fan_in",
+    "flow",
     "generate_report",
     "generate_script_documentation",
     "get_script_config",
@@ -156,6 +165,7 @@ __all__ = [
     "save_log",
     "shell",
     "step",
+    "task",
     "timeout",
 ]
 

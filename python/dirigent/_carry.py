@@ -78,7 +78,7 @@ def _work_with_extras(session: Session, context: contextvars.Context, seat: Seat
     task, attempt, function, args, kwargs, extras = job
     assert extras is not None
     if attempt == 0:
-        _answer_condition(session, context, seat, extras)
+        _answer_condition(session, context, seat, task, extras)
         return seat.take_first()
     around = Attempt(session, task, attempt, extras.timeout)
     try:
@@ -123,12 +123,16 @@ def _finished(extras: Task, value: Any) -> tuple[Any, bool]:
     return value, True
 
 
-def _answer_condition(session: Session, context: contextvars.Context, seat: Seat, extras: Task) -> None:
+def _answer_condition(
+    session: Session, context: contextvars.Context, seat: Seat, task: int, extras: Task
+) -> None:
     from dirigent._run import Results
 
     assert extras.condition is not None
+    # What it asks for are the tasks of its own workflow, whose names may be longer in the run.
+    prefix = session.name(task).removesuffix(extras.name)
     try:
-        holds = bool(context.run(extras.condition, Results(session)))
+        holds = bool(context.run(extras.condition, Results(session, prefix)))
     except BaseException as error:
         seat.answer(False, f"its condition raised {describe(error)}")
     else:
@@ -236,7 +240,8 @@ class OnLoop:
             following: list[Job] = []
             for job in jobs:
                 following += self.start_one(job)
-            jobs = following
+            # Until nothing is left: only then is the loop woken for what comes later.
+            jobs = following or self.session.take_for_loop()
 
     def start_one(self, job: Job) -> list[Job]:
         task, attempt, function, args, kwargs, extras = job

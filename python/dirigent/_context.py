@@ -154,6 +154,10 @@ class _Handler(logging.Handler):
         attempt = CURRENT.get()
         if attempt is not None:
             _write(attempt, "stderr", self.format(record) + "\n")
+        # Where nobody set logging up, it prints warnings by itself, but not beside a handler such as this one.
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and logging.getLogger().handlers == [self]:
+            last.handle(record)
 
 
 def _write(attempt: Attempt, stream: str, text: str) -> None:

@@ -34,8 +34,7 @@ def into_calls(
         from dirigent._workflow import Workflow
 
         items = list(values[over]) if isinstance(over, str) else over
-        inner = Workflow(name)
-        inner._places, inner._resources = outer._places, outer._resources
+        inner = Workflow(name).like(outer)
         for number, item in enumerate(items):
             inner.add_task(f"{name}[{number}]", action, args=(item,), **every)
         around.session.expand(around.task, around.attempt, inner._plan, True)

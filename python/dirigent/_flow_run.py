@@ -5,39 +5,39 @@ What users type is in ``_flow``, what they get back in ``_future``.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import contextvars
 import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._carry import HANDED_ON, OUR_FILES, SIGNAL_TICK_S, OnLoop
 from dirigent._context import Attempt
 from dirigent._errors import (
     TaskCancelledError,
-    TaskError,
     TaskFailedError,
+    TaskInterrupt,
+    TaskSkippedError,
     TaskTimeoutError,
     UsageError,
     WorkflowError,
 )
-from dirigent._future import ENDS, Future, Ground, MapFuture, futures_in, given, held, settled
+from dirigent._flow_scope import Call, Fan, Scope
+from dirigent._future import ENDS, SCOPE, Future, MapFuture, futures_in, settled
 from dirigent._options import Task
 from dirigent._run import Run, RunHandle
 from dirigent._workflow import Workflow
 
 if TYPE_CHECKING:
-    from dirigent._flow import Flow, TaskFunction
+    import asyncio
+
+    from dirigent._flow import Flow
 
 OUR_FILES.add(__file__)
-
-#: The part of a flow that this code is the body of; ``None`` outside of flows, and in the bodies of tasks.
-SCOPE: ContextVar[Scope | None] = ContextVar("dirigent_flow", default=None)
 
 #: What a run may do at once where nobody says: so many functions in threads, and so many tasks in all.
 _MOST_IN_THREADS = 32
@@ -48,158 +48,10 @@ _THREADS = "threads"
 _BODY = "body"
 _POLICY = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2}
 _SLOTLESS = json.dumps({**_POLICY, "slotless": True})
+#: How long the end of a run waits for coroutines that were cancelled.
+_PATIENCE_S = 5.0
 #: The task that an event is about.
 _TASK_OF_EVENT = re.compile(r'"task":(\d+)')
-
-
-class Call:
-    """One call of a task: what becomes a task of the run."""
-
-    __slots__ = ("args", "fan", "kwargs", "name", "needs", "task")
-
-    def __init__(
-        self,
-        name: str,
-        task: TaskFunction,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        needs: tuple[int, ...],
-        fan: Fan | None = None,
-    ) -> None:
-        self.name = name
-        self.task = task
-        self.args = args
-        self.kwargs = kwargs
-        self.needs = needs
-        #: Set where this is no call, but stands for as many as there will be.
-        self.fan = fan
-
-    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, with values in the places of futures."""
-        if self.needs:
-            return given((self.args, self.kwargs))  # type: ignore[no-any-return]
-        return self.args, self.kwargs
-
-    def forget(self) -> None:
-        """Let go of everything: the native side keeps the call itself as long as the run."""
-        self.args, self.kwargs, self.fan = (), {}, None
-
-
-class CallGround(Ground, Protocol):
-    """A ground on which calls can be put."""
-
-    #: Whether nothing is run on it.
-    draws: bool
-    lock: threading.RLock
-    names: set[str]
-
-    def declare(self, calls: Sequence[Call]) -> int:
-        """Take calls as tasks, and return the index of the first."""
-
-
-class Scope:
-    """A body on its ground: the flow's own, or that of a flow called in it."""
-
-    __slots__ = ("_counts", "_ground", "_prefix")
-
-    def __init__(self, ground: CallGround, prefix: str = "") -> None:
-        self._ground = ground
-        self._prefix = prefix
-        self._counts: dict[str, int] = {}
-
-    def call(self, task: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        """Make a call a task of the run."""
-        (args, kwargs), needs = held(self._ground, (args, kwargs))
-        call = Call(self.name(task.name), task, args, kwargs, needs)
-        return Future(self._ground, self._ground.declare([call]), call.name)
-
-    def map(
-        self, task: TaskFunction, items: Any, bound: tuple[Any, ...], common: dict[str, Any]
-    ) -> MapFuture[Any]:
-        """Make a call for each item a task of the run."""
-        (bound, common), needs = held(self._ground, (bound, common))
-        if isinstance(items, Future) or (isinstance(items, MapFuture) and items._index is not None):
-            return self._map_later(task, items, bound, common, needs)
-        calls = []
-        for item in items:
-            item, more = held(self._ground, item)
-            calls.append(
-                Call(self.name(task.name), task, (*bound, item), common, tuple({*needs, *more}))
-            )
-        first = self._ground.declare(calls) if calls else 0
-        futures = [Future[Any](self._ground, first + n, call.name) for n, call in enumerate(calls)]
-        return MapFuture(self._ground, calls[0].name if calls else task.name, futures)
-
-    def _map_later(
-        self,
-        task: TaskFunction,
-        source: Future[Any] | MapFuture[Any],
-        bound: tuple[Any, ...],
-        common: dict[str, Any],
-        needs: tuple[int, ...],
-    ) -> MapFuture[Any]:
-        if source._ground is not self._ground:
-            held(self._ground, source)
-        whole = MapFuture[Any](self._ground, self.name(f"{task.name}.map"), None)
-        fan = Fan(whole, task, source, bound, common, needs)
-        draws = self._ground.draws
-        # It is sized as soon as what it goes over has a size: the calls themselves wait one by one.
-        sizing = source._sizing_needs if isinstance(source, MapFuture) and not draws else source._needs
-        whole._sizing_needs = tuple(dict.fromkeys((*sizing, *needs)))
-        call = Call(whole.name, task, (), {}, whole._sizing_needs, fan)
-        whole._index = self._ground.declare([call])
-        chain = source._chain if isinstance(source, MapFuture) and not draws else ()
-        whole._chain = (whole._index, *chain)
-        return whole
-
-    def name(self, own: str) -> str:
-        """The name of the next call of this name: ``own``, ``own[1]``, ``own[2]`` and so on."""
-        with self._ground.lock:
-            while True:
-                count = self._counts[own] = self._counts.get(own, -1) + 1
-                name = f"{self._prefix}{own}[{count}]" if count else f"{self._prefix}{own}"
-                if name not in self._ground.names:
-                    self._ground.names.add(name)
-                    return name
-
-    def within(self, flow: str) -> Scope:
-        """The scope of a flow that is called in this one."""
-        return Scope(self._ground, f"{self.name(flow)}/")
-
-
-class Fan:
-    """What makes the calls of a map once it is known how many there are."""
-
-    __slots__ = ("bound", "common", "needs", "source", "task", "whole")
-
-    def __init__(
-        self,
-        whole: MapFuture[Any],
-        task: TaskFunction,
-        source: Future[Any] | MapFuture[Any],
-        bound: tuple[Any, ...],
-        common: dict[str, Any],
-        needs: tuple[int, ...],
-    ) -> None:
-        self.whole = whole
-        self.task = task
-        self.source = source
-        self.bound = bound
-        self.common = common
-        self.needs = needs
-
-    def calls(self, ground: FlowRun) -> list[Call]:
-        """The calls, one for each item."""
-        if isinstance(self.source, MapFuture):
-            futures = ground.sized(self.source)
-            items = [(held(ground, future)[0], future._needs) for future in futures]
-        else:
-            items = [(item, ()) for item in ground.items(self.source)]
-        name, task, bound, common, needs = self.whole.name, self.task, self.bound, self.common, self.needs
-        return [
-            Call(f"{name}/{n}", task, (*bound, item), common, (*needs, *own))
-            for n, (item, own) in enumerate(items)
-        ]
 
 
 class _FlowWorkflow(Workflow):
@@ -241,13 +93,15 @@ class FlowRun:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._session = workflow._session()
         self.handle = RunHandle(self._session, workflow)
+        self._run = Run(self._session, flow.name)
         self._base = contextvars.copy_context()
         self._base.run(SCOPE.set, None)
         self._serving: _Serving | None = None
         self._terms: dict[int, tuple[str, Task | None]] = {}
         self._calls: list[Call] = []
-        self._fans: dict[int, MapFuture[Any]] = {}
+        self._fans: dict[int, Fan] = {}
         self._items: dict[int, list[Any]] = {}
+        self._items_lock = threading.Lock()
         self._seen: set[int] = set()
         self._needs: dict[int, tuple[int, ...]] = {}
         self._arrivals: dict[int, list[asyncio.Future[None]]] = {}
@@ -273,7 +127,9 @@ class FlowRun:
             key = id(call.task)
             if key not in functions:
                 task = call.task
-                functions[key] = plan.function(_carry_call, task.shown, [], task.is_async and call.fan is None)
+                functions[key] = plan.function(
+                    _carry_call, task.shown, [], task.is_async and call.fan is None
+                )
             for need in call.needs:
                 if need not in needs:
                     needs[need] = f"#{need}"
@@ -294,7 +150,7 @@ class FlowRun:
             for index, call in enumerate(calls, first):
                 self._needs[index] = call.needs
                 if call.fan is not None:
-                    self._fans[index] = call.fan.whole
+                    self._fans[index] = call.fan
         return first
 
     def _terms_of(self, call: Call) -> tuple[str, Task | None]:
@@ -324,23 +180,22 @@ class FlowRun:
 
     def expand(self, fan: Fan) -> None:
         """Make the calls of a map, unless it has been done."""
-        calls = fan.calls(self)
-        whole = fan.whole
-        assert whole._index is not None
+        whole, source = fan.whole, fan.source
+        items = self.sized(source) if isinstance(source, MapFuture) else self.items(source)
+        index = whole._index
+        assert index is not None
         with self.lock:
-            if whole._futures is not None:
+            status, attempt, *_ = self._session.task(index)
+            if whole._futures is not None or status != "running":
                 return
-            status, attempt, *_ = self._session.task(whole._index)
-            if status != "running":
-                return
-            index = whole._index
+            calls = fan.calls(self, items)
             first = self._declare(calls, lambda plan: self._session.expand(index, attempt, plan, True))
             whole._futures = [Future(self, first + n, call.name) for n, call in enumerate(calls)]
         whole._is_sized.set()
 
     def items(self, source: Future[Any]) -> list[Any]:
         """The items of a task's value, which may be such that they can be gone through only once."""
-        with self.lock:
+        with self._items_lock:
             if source._index not in self._items:
                 self._items[source._index] = list(source._value())
             return self._items[source._index]
@@ -349,11 +204,11 @@ class FlowRun:
         """The calls of a map whose items are there. They may have to be made first."""
         assert whole._index is not None
         while whole._futures is None:
-            call = next(call for call in self._calls if call.fan is not None and call.fan.whole is whole)
-            assert call.fan is not None
-            self.expand(call.fan)
+            self.expand(self._fans[whole._index])
             if whole._futures is None and self._ended(whole._index, SIGNAL_TICK_S) is not None:
-                raise WorkflowError(f"map `{whole.name}` was ended before its items were known", "task.no_items")
+                raise WorkflowError(
+                    f"map `{whole.name}` was ended before its items were known", "task.no_items"
+                )
         return whole._futures
 
     # --- waiting ---
@@ -362,11 +217,15 @@ class FlowRun:
         return self._session.wait_task(index, at_most_s)
 
     def status(self, future: Future[Any]) -> str:
-        """Where a task stands. Whoever reads that it failed has looked."""
+        """Where a task stands. Whoever asks has looked."""
         status = self._session.task(future._index)[0]
         if status in ENDS:
             self._see(future._index)
         return status
+
+    def has_ended(self, future: Future[Any]) -> bool:
+        """Whether a task has ended, however."""
+        return self._ended(future._index) is not None
 
     def wait(self, future: Future[Any], timeout: float | None) -> bool:
         """Wait for the end of a task, and say whether it came in time."""
@@ -386,7 +245,7 @@ class FlowRun:
     def _until(self, look: Callable[[float], bool], timeout: float | None, name: str) -> bool:
         if look(0.0):
             return True
-        if self.loop is not None and asyncio._get_running_loop() is self.loop:
+        if self._is_on_loop():
             raise UsageError(
                 f"to wait for `{name}` here would stop the event loop that it may need\nhint: await the future",
                 "flow.blocks_loop",
@@ -404,8 +263,20 @@ class FlowRun:
                     return True
                 raise WorkflowError(f"the run of flow `{self.flow.name}` broke off", "run.broken_off")
 
+    def _is_on_loop(self) -> bool:
+        if self.loop is None:
+            return False
+        import asyncio
+
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
     async def arrival(self, future: Future[Any]) -> None:
         """Wait for the end of a task on an event loop."""
+        import asyncio
+
         arrived = asyncio.get_running_loop().create_future()
         index = future._index
         with self.lock:
@@ -435,28 +306,24 @@ class FlowRun:
         with self.lock:
             arrived = self._arrivals.pop(index, ())
         for future in arrived:
-            try:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
                 future.get_loop().call_soon_threadsafe(_set, future)
-            except RuntimeError:
-                pass  # its loop is closed: nobody waits
 
     def value(self, future: Future[Any]) -> Any:
         """The value of a task that has ended, or the exception that says why there is none."""
-        if self._ended(future._index) == "completed":
-            kept = self._session.value(future._index)
-            if kept is not None:
-                return kept[0]
-        self._see(future._index)
+        index = future._index
+        status = self._ended(index)
+        if status == "completed" and (kept := self._session.value(index)) is not None:
+            return kept[0]
+        self._see(index)
         try:
-            return Run(self._session, self.flow.name)[future.name]
-        except TaskError as error:
-            if error.__cause__ is None:
-                error.__cause__ = self._reason(future._index)
-            raise
+            return self._run[future.name]
+        except TaskSkippedError as skipped:
+            raise skipped from self._reason(index)
 
     def _reason(self, index: int) -> BaseException | None:
         """What was raised where a task was skipped because of it."""
-        for need in self._ancestors(index):
+        for need in sorted(self._ancestors(index)):
             error = self._session.error(need)
             if error is not None and self._ended(need) == "failed":
                 return error
@@ -469,7 +336,7 @@ class FlowRun:
             index = left.pop()
             yield index
             fan = self._fans.get(index)
-            parts = [future._index for future in fan._futures or ()] if fan is not None else []
+            parts = [future._index for future in fan.whole._futures or ()] if fan is not None else []
             more = [need for need in (*self._needs.get(index, ()), *parts) if need not in seen]
             seen.update(more)
             left += more
@@ -500,11 +367,16 @@ class FlowRun:
 
         threading.Thread(target=end, name="dirigent-end", daemon=True).start()
 
-    def close(self) -> None:
-        """Let go of everything that is only for the run: to be called when it has ended."""
+    def __enter__(self) -> FlowRun:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Let go of everything that is only for the run, which has ended, or is left to itself after an exception."""
         self._is_over = True
+        if kind is not None:
+            self._session.interrupt(TaskInterrupt)
         if self._serving is not None:
-            self._serving.close()
+            self._serving.close(0.0 if kind is not None else _PATIENCE_S)
         with self.lock:
             calls, self._calls = self._calls, []
             self._holder.clear()
@@ -524,34 +396,43 @@ class FlowRun:
         if self._raised is not None:
             raise self._raised
         name, verdict = self.flow.name, self._session.verdict()
-        if verdict != "succeeded":
-            reason = self._cancel_reason()
-            if reason == "timed_out":
-                raise TaskTimeoutError(
-                    f"flow `{name}` took longer than {self.flow.timeout:g} s", "run.timed_out", _BODY
-                )
-            if reason is not None:
-                raise TaskCancelledError(f"flow `{name}` was cancelled", "run.cancelled", _BODY)
-            self._raise_unseen()
-        return Run(self._session, name)[_BODY]
+        reason = self._session.cancel_reason()
+        if reason == "timed_out":
+            raise TaskTimeoutError(
+                f"flow `{name}` took longer than {self.flow.timeout} s", "run.timed_out", _BODY
+            )
+        if reason is not None and verdict == "cancelled":
+            raise TaskCancelledError(f"flow `{name}` was cancelled", "run.cancelled", _BODY)
+        error = self._session.error(0)
+        if isinstance(error, TaskSkippedError):
+            self._raise_origin(error.task)
+        if error is not None:
+            # Where it was raised in here says nothing.
+            raise error.with_traceback(None)
+        value = self._run[_BODY]
+        self._raise_unseen()
+        return value
 
-    def _cancel_reason(self) -> str | None:
-        for event in self.handle.events():
-            if event["kind"] == "cancel_requested":
-                return str(event["reason"])
-        return None
+    def _raise_origin(self, skipped: str) -> None:
+        """Raise what kept a task from being carried out, where that is the failure of another one."""
+        ancestors = sorted(self._ancestors(self.handle.tasks._place(skipped)))
+        # Where a failure ends everything, it need be none of those.
+        for index in [*ancestors, *(range(1, len(self._session)) if self.flow.fail_fast else ())]:
+            if self._failed_itself(index):
+                self.value(Future(self, index, self._session.name(index)))
+
+    def _failed_itself(self, index: int) -> bool:
+        """Whether a task failed, and not only as the whole of calls of which one did."""
+        fan = self._fans.get(index)
+        is_whole = fan is not None and fan.whole._futures is not None
+        return not is_whole and self._ended(index) in ("failed", "timed_out")
 
     def _raise_unseen(self) -> None:
-        unseen = []
-        for index, status in enumerate(self._session.statuses()):
-            fan = self._fans.get(index)
-            is_of_parts = fan is not None and fan._futures is not None
-            if status in ("failed", "timed_out") and not (index == 0 or index in self._seen or is_of_parts):
-                unseen.append(index)
+        failures = (index for index in range(1, len(self._session)) if index not in self._seen)
+        unseen = [index for index in failures if self._failed_itself(index)]
         if not unseen:
             return
-        names = self._session.names(0)
-        first = self.handle.tasks[names[unseen[0]]]
+        first = self._run.tasks[self._session.name(unseen[0])]
         rest = f" (and {len(unseen) - 1} more tasks failed)" if len(unseen) > 1 else ""
         raise TaskFailedError(
             f"task `{first.name}` {first.sentence}, and nobody asked for its result{rest}",
@@ -607,6 +488,8 @@ def _carry_body(holder: list[FlowRun]) -> Any:
 
 async def _carry_async_body(holder: list[FlowRun]) -> Any:
     (run,) = holder
+    import asyncio
+
     SCOPE.set(Scope(run))
     run.loop = asyncio.get_running_loop()
     try:
@@ -623,6 +506,8 @@ class _Serving:
     """An event loop in a thread of its own, for the coroutines of a flow whose body is an ordinary function."""
 
     def __init__(self, session: _native.Session, base: contextvars.Context) -> None:
+        import asyncio
+
         self._session = session
         self._base = base
         self.loop = asyncio.new_event_loop()
@@ -631,6 +516,8 @@ class _Serving:
         self._thread.start()
 
     def _serve(self) -> None:
+        import asyncio
+
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_until_complete(self._carry_out())
@@ -640,6 +527,8 @@ class _Serving:
             self.loop.close()
 
     async def _carry_out(self) -> None:
+        import asyncio
+
         on_loop = OnLoop(self._session, self._base)
         descriptor = self._session.wake_descriptor()
         self.loop.add_reader(descriptor, on_loop.wake)
@@ -653,10 +542,10 @@ class _Serving:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def close(self) -> None:
-        """End the loop. A coroutine that does not let itself be cancelled goes on in its thread."""
+    def close(self, patience_s: float) -> None:
+        """End the loop, and wait so long for it: a coroutine that does not let itself be cancelled goes on in its thread."""
         try:
             self.loop.call_soon_threadsafe(_set, self._ended)
         except RuntimeError:
             return
-        self._thread.join(_POLICY["limits"]["grace_ms"] / 1000)  # type: ignore[index]
+        self._thread.join(patience_s)

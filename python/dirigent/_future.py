@@ -8,15 +8,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from dirigent._errors import TaskError
 from dirigent._options import misused
 
 if TYPE_CHECKING:
+    from dirigent._flow_scope import Scope
     from dirigent._run import TaskStatus
 
 T = TypeVar("T")
+
+#: The part of a flow that this code is the body of; ``None`` outside of flows, and in the bodies of tasks.
+SCOPE: ContextVar[Scope | None] = ContextVar("dirigent_flow", default=None)
 
 
 class Ground(Protocol):
@@ -24,6 +29,9 @@ class Ground(Protocol):
 
     def status(self, future: Future[Any]) -> str:
         """Where a task stands."""
+
+    def has_ended(self, future: Future[Any]) -> bool:
+        """Whether a task has ended, however."""
 
     def wait(self, future: Future[Any], timeout: float | None) -> bool:
         """Wait for the end of a task, and say whether it came in time."""
@@ -94,7 +102,7 @@ class Future(Generic[T]):
 
     def done(self) -> bool:
         """Whether the task has ended, however."""
-        return self._ground.status(self) in ENDS
+        return self._ground.has_ended(self)
 
     @property
     def status(self) -> TaskStatus:
@@ -196,7 +204,9 @@ class MapFuture(Sequence[Future[T]]):
 
     def done(self) -> bool:
         """Whether all calls have ended."""
-        return str(self.status) in ENDS
+        if self._futures is None:
+            return self._ground.has_ended(self._whole())
+        return all(future.done() for future in self._futures)
 
     @property
     def status(self) -> TaskStatus:
@@ -303,7 +313,12 @@ FUTURES: tuple[type, ...] = (Future, MapFuture)
 def futures_in(value: Any) -> list[Future[Any] | MapFuture[Any]]:
     """The futures in a value, in order."""
     found: list[Future[Any] | MapFuture[Any]] = []
-    _replaced(value, FUTURES, lambda future: found.append(future) or future)
+
+    def note(future: Any) -> Any:
+        found.append(future)
+        return future
+
+    _replaced(value, FUTURES, note)
     return found
 
 

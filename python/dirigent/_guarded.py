@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Seconds = float | timedelta
 
 #: How long a growing delay may become.
 _LONGEST_DELAY_S = 7 * 24 * 3600.0
@@ -47,7 +50,7 @@ def retry(
     return guarded(action, None, patience(max_attempts, delay, backoff))
 
 
-def timeout(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def timeout(seconds: Seconds) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function or a coroutine function so that it may take only so long.
 
     When the time is over, whoever called it goes on at once. A function is interrupted between two steps of Python; one
@@ -103,11 +106,13 @@ def guarded(
 
 def patience(max_attempts: int, delay: float, backoff: float) -> RetryPolicy:
     """The policy of ``retry``: delays as they are said, not changed by chance."""
-    for option, value in (("max_attempts", max_attempts), ("delay", delay), ("backoff", backoff)):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value:
+    if not isinstance(max_attempts, int) or isinstance(max_attempts, bool):
+        raise misused(f"max_attempts is a whole number, not {max_attempts!r}", "1 is for no second try")
+    for option, value in (("delay", delay), ("backoff", backoff)):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
             raise misused(f"{option} is a number, not {value!r}")
     return RetryPolicy(
-        max_attempts=int(max_attempts),
+        max_attempts=max_attempts,
         initial_delay=min(delay, _LONGEST_DELAY_S),
         max_delay=_LONGEST_DELAY_S,
         exponential_base=backoff,
@@ -115,7 +120,7 @@ def patience(max_attempts: int, delay: float, backoff: float) -> RetryPolicy:
     )
 
 
-def limit_of_decorator(seconds: Any) -> float:
+def limit_of_decorator(seconds: Seconds) -> float:
     """The limit that is given to a decorator, which is easily left out."""
     if callable(seconds):
         raise misused("timeout is used without a number of seconds", "write @timeout(5)")
@@ -142,7 +147,7 @@ def name_of(action: Callable[..., Any]) -> str:
     return str(name).strip("<>")
 
 
-def time_limit(value: Any, option: str = "timeout") -> float | None:
+def time_limit(value: Seconds | None, option: str = "timeout") -> float | None:
     """A time limit in seconds, from a number or a ``timedelta``."""
     if isinstance(value, timedelta):
         value = value.total_seconds()

@@ -112,8 +112,8 @@ class Task:
         self.dependencies = tuple(dependencies)
         self.timeout = timeout
         self.retry_policy = retry_policy
-        self.condition = condition
-        self.transform_result = transform_result
+        self.condition = answerer("condition", condition)
+        self.transform_result = answerer("transform_result", transform_result)
         self.repeat_until = repeat_until
         self.tags = frozenset(tags)
         self.metadata = dict(metadata or {})
@@ -136,8 +136,9 @@ def policy_of(
     """Take the options that every kind of task has out of ``options``, and return the policy they make."""
     policy: dict[str, Any] = {key: value for key, value in more.items() if value is not None}
     limits: dict[str, Any] = {"grace_ms": 5000}
-    if "memory_bytes" in policy:
-        limits["memory_bytes"] = policy.pop("memory_bytes")
+    for limit in ("memory_bytes", "output_bytes"):
+        if limit in policy:
+            limits[limit] = policy.pop(limit)
     if task.timeout is not None:
         limits["timeout_ms"] = max(1, round(task.timeout * 1000))
     if task.condition is not None:
@@ -157,9 +158,12 @@ def policy_of(
     if "teardown" in options:
         policy["teardown"] = bool(options.pop("teardown"))
     if "repeat_until" in options:
-        task.repeat_until = options.pop("repeat_until")
+        task.repeat_until = answerer("repeat_until", options.pop("repeat_until"))
+        most = int(options.pop("max_repeats", 100))
+        if most < 1:
+            raise misused(f"max_repeats is 1 or more, not {most}")
         policy["repeat"] = {
-            "max_times": int(options.pop("max_repeats", 100)),
+            "max_times": most,
             "delay_ms": round(at_least_0(options.pop("repeat_delay", 0.0)) * 1000),
         }
     if "isolation" in options:
@@ -167,10 +171,23 @@ def policy_of(
         if isolation == "process":
             from dirigent._isolation import carry
 
+            if task.context_parameter is not None:
+                raise misused(
+                    f"task `{task.name}` wants a TaskContext, which does not go to another process",
+                    "leave one of the two out",
+                )
             task.carry = carry
     policy["claims"] = [{"resource": place, "amount": amount} for place, amount in sorted(claims.items())]
     return {"limits": limits, **policy}
 
+
+#: What tasks of each kind can be told.
+SCHEDULING = ("trigger", "teardown", "condition")
+OF_COMMANDS = ("trigger", "teardown", "priority", "pool", "resources")
+OF_CALLS = ("priority", "pool", "resources", "isolation", "repeat_until", "max_repeats", "repeat_delay")
+
+#: What a command may leave on disk of each of its two streams.
+OUTPUT_LIMIT_BYTES = 64 << 20
 
 _TRIGGERS = ("all_success", "all_done", "any_success", "any_failed", "none_failed", "always")
 _OPTIONS = (
@@ -200,6 +217,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
+def answerer(option: str, function: Any) -> Any:
+    """A function that answers at once."""
+    from dirigent._signature import look_at
+
+    if function is not None and (not callable(function) or look_at(function).is_async):
+        raise misused(f"{option} is a function that answers at once, not {function!r}")
+    return function
+
+
+def only(kind: str, options: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Refuse options that a kind of task does not have."""
+    for name in options:
+        if name not in allowed:
+            known = did_you_mean(name, allowed) or f"it takes {', '.join(allowed)}"
+            raise misused(f"`{name}` is no option of {kind}", known)
+
+
 def no_more(options: Mapping[str, Any]) -> None:
     """Refuse what is left of the options."""
     for name in options:
@@ -218,7 +252,10 @@ def seconds(value: Any, option: str) -> float | None:
     """Seconds from a number or a ``timedelta``; ``None`` stays."""
     if value is None:
         return None
-    seconds = float(value.totalseconds()) if hasattr(value, "total_seconds") else float(value)
+    try:
+        seconds = float(value.total_seconds()) if hasattr(value, "total_seconds") else float(value)
+    except (TypeError, ValueError):
+        raise misused(f"{option} is a number of seconds, not {value!r}") from None
     if not 0 < seconds < float("inf"):
         raise misused(f"{option} is a number of seconds above 0, not {value!r}", "None stands for no limit")
     return seconds

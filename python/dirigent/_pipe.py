@@ -16,14 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dirigent._guarded import time_limit
+from dirigent._guarded import Seconds, time_limit
 from dirigent._options import misused
 from dirigent._shortcuts import Word, carry_out, command_of, not_run, shortened
 
 
 def pipe(
     commands: Iterable[str | Sequence[Word]],
-    timeout_per_command: float | None = 30,
+    timeout_per_command: Seconds | None = 30,
     stop_on_error: bool = True,
 ) -> list[dict[str, Any]]:
     """Run a pipeline and wait for it: all commands at once, the output of each is the input of the next.
@@ -69,7 +69,7 @@ def pipe(
         child = os.path.join(os.path.dirname(__file__), "_pipe_child.py")
         argv = [sys.executable or "python3", "-I", "-S", child, folder]
         whole = carry_out(shortened(" | ".join(names)), argv, limit, {}, None)
-        return _results(names, whole, Path(folder))
+        return _results(names, whole, limit, Path(folder))
 
 
 def _order(command: object) -> tuple[str, list[str]]:
@@ -82,14 +82,24 @@ def _order(command: object) -> tuple[str, list[str]]:
     return shortened(shlex.join(argv)), argv
 
 
-def _results(names: Sequence[str], whole: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+def _results(
+    names: Sequence[str], whole: Mapping[str, Any], limit: float | None, folder: Path
+) -> list[dict[str, Any]]:
     seen = _seen(folder)
     last = len(names) - 1
+    if limit is not None and whole["status"] == "timeout":
+        # Who ends when the time is over ends because of it, whatever its exit code.
+        over_s = datetime.fromisoformat(whole["start_time"]).timestamp() + limit
+        for told in seen.values():
+            if told.get("ended_s", 0) >= over_s:
+                del told["code"]
     culprit = next((number for number, told in seen.items() if _has_failed(told, number == last)), None)
-    results = []
-    for number, name in enumerate(names):
+    because = "" if culprit is None else f"because command {culprit + 1} (`{names[culprit]}`) failed"
+    results: list[dict[str, Any]] = []
+    # From the last to the first: whether one has passed that nobody listened to depends on who did not.
+    for number, name in reversed(list(enumerate(names))):
         told = seen.get(number, {})
-        result = not_run(name, *_status(number, number == last, told, whole, culprit, names))
+        result = not_run(name, *_status(told, whole, because, results[-1]["status"] if results else None))
         result["folder"] = whole["folder"]
         if "started_s" in told:
             ended_s = told.get("ended_s")
@@ -108,7 +118,7 @@ def _results(names: Sequence[str], whole: Mapping[str, Any], folder: Path) -> li
         if number == last:
             result |= {key: whole[key] for key in ("stdout", "stdout_log", "left_behind")}
         results.append(result)
-    return results
+    return results[::-1]
 
 
 def _seen(folder: Path) -> dict[int, dict[str, Any]]:
@@ -127,29 +137,27 @@ def _seen(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def _status(
-    number: int,
-    is_last: bool,
-    told: Mapping[str, Any],
-    whole: Mapping[str, Any],
-    culprit: int | None,
-    names: Sequence[str],
+    told: Mapping[str, Any], whole: Mapping[str, Any], because: str, next_status: str | None
 ) -> tuple[str, str | None]:
     """How a command went, and what to say of it."""
-    because = "" if culprit is None else f"because command {culprit + 1} (`{names[culprit]}`) failed"
     if "problem" in told:
         return "error", f"could not start: {told['problem']}"
     if "code" not in told:
         if whole["status"] == "timeout":
             return "timeout", whole["error"]
-        if "started_s" not in told and culprit is not None:
+        if "started_s" not in told and because:
             return "skipped", f"was not started {because}"
         # Nobody saw how it ended.
         return "error", f"was lost with its pipeline, which {whole['error'] or 'ended'}"
     code = told["code"]
-    if culprit is not None and code != 0 and (told["was_stopped"] or _is_cut_off(code, is_last)):
+    if told["was_stopped"]:
         return "skipped", f"was ended {because}"
-    if code == 0 or _is_cut_off(code, is_last):
+    if code == 0:
         return "passed", None
+    if _is_cut_off(code, next_status is None):
+        if next_status == "passed":
+            return "passed", None
+        return "skipped", f"was no longer listened to {because}".rstrip()
     return "failed", f"failed with exit code {code}" if code > 0 else f"was killed by {_signal(-code)}"
 
 

@@ -38,6 +38,7 @@ class Stage:
         self.errors = errors
         self.started = time.monotonic()
         self.has_ended = False
+        self.was_stopped = False
         self.stderr_bytes = 0
 
     def let_go(self) -> None:
@@ -144,10 +145,9 @@ class Pipeline:
         return True
 
     def reap(self, count: int) -> None:
-        """Take note of who has ended."""
-        for stage in self.stages:
-            if stage.has_ended:
-                continue
+        """Take note of who has ended, before anything is done about it."""
+        has_failed = False
+        for stage in [stage for stage in self.stages if not stage.has_ended]:
             pid, status, usage = os.wait4(stage.process.pid, os.WNOHANG)
             if pid == 0:
                 continue
@@ -156,7 +156,7 @@ class Pipeline:
             self.tell(
                 stage.number,
                 code=code,
-                was_stopped=self.is_stopping,
+                was_stopped=stage.was_stopped,
                 ended_s=time.time(),
                 wall_s=round(time.monotonic() - stage.started, 6),
                 user_time=usage.ru_utime,
@@ -165,9 +165,11 @@ class Pipeline:
             )
             is_cut_off = code in (-signal.SIGPIPE, 128 + signal.SIGPIPE) and stage.number < count - 1
             if code != 0 and not is_cut_off:
-                self.failed()
+                has_failed = True
             elif not self.is_stopping:
                 stage.let_go()
+        if has_failed:
+            self.failed()
 
     def failed(self) -> None:
         """One has failed: the others are to end, where this is wanted."""
@@ -180,6 +182,7 @@ class Pipeline:
     def signal_all(self, number: int) -> None:
         for stage in self.stages:
             if not stage.has_ended:
+                stage.was_stopped = True
                 stage.signal(number)
 
     def tell(self, number: int, **what: Any) -> None:

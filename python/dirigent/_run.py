@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import enum
 import json
@@ -26,7 +27,8 @@ from dirigent._errors import (
 
 if TYPE_CHECKING:
     from dirigent._native import Session
-    from dirigent._workflow import Progress, Workflow
+    from dirigent._runnable import Runnable
+    from dirigent._workflow import Progress
 
 
 class TaskStatus(str, enum.Enum):
@@ -105,16 +107,15 @@ class CommandResult:
 class Results(Mapping[str, TaskResult]):
     """The results of a run's tasks by name, as they stand when they are asked for."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, prefix: str = "") -> None:
         self._session = session
-        self._places: dict[str, int] = {}
+        self._prefix = prefix
 
     def _place(self, name: str) -> int:
-        if name not in self._places:
-            first = len(self._places)
-            names = self._session.names(first)
-            self._places.update({known: first + number for number, known in enumerate(names)})
-        return self._places[name]
+        place = self._session.find(self._prefix + name)
+        if place is None:
+            raise KeyError(name)
+        return place
 
     def __getitem__(self, name: str) -> TaskResult:
         place = self._place(name)
@@ -130,10 +131,11 @@ class Results(Mapping[str, TaskResult]):
         )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._session.names(0))
+        names, skipped = self._session.names(0), len(self._prefix)
+        return (name[skipped:] for name in names if name.startswith(self._prefix))
 
     def __len__(self) -> int:
-        return len(self._session)
+        return sum(1 for _ in self) if self._prefix else len(self._session)
 
 
 def _error(name: str, status: str, sentence: str) -> TaskError:
@@ -213,7 +215,9 @@ class Run(Mapping[str, Any]):
             return self
         failed = self.failed
         if not failed:
-            raise WorkflowError(f"the run of `{self.name}` was cancelled", "run.cancelled")
+            if self._session.cancel_reason() == "timed_out":
+                raise WorkflowError(f"the run of `{self.name}` took longer than it may", "run.timed_out")
+            raise WorkflowError(f"the run of `{self.name}`, or a task of it, was cancelled", "run.cancelled")
         raise _failure(failed[0]) from _cause(failed[0])
 
     def summary(self) -> dict[str, Any]:
@@ -256,14 +260,19 @@ class Run(Mapping[str, Any]):
         return f"<Run of {self.name!r}: {self.verdict}; {counts}>"
 
 
+def _is_own(result: TaskResult) -> bool:
+    """Whether the error says by itself which task it is about."""
+    return isinstance(result.error, TaskError) and result.error.task == result.name
+
+
 def _failure(result: TaskResult) -> BaseException:
-    if isinstance(result.error, TaskError):
+    if _is_own(result) and result.error is not None:
         return result.error
     return _error(result.name, result.status.value, result.sentence)
 
 
 def _cause(result: TaskResult) -> BaseException | None:
-    return None if isinstance(result.error, TaskError) else result.error
+    return None if _is_own(result) else result.error
 
 
 class RunHandle:
@@ -274,7 +283,7 @@ class RunHandle:
         tasks: The :class:`TaskResult` of each task as it stands, by name.
     """
 
-    def __init__(self, session: Session, workflow: Workflow) -> None:
+    def __init__(self, session: Session, workflow: Runnable) -> None:
         self._session = session
         self._workflow = workflow
         self.id: str = session.id
@@ -359,7 +368,7 @@ def state_folder() -> str:
 
 
 def _prepared(
-    workflow: Workflow, params: object = None, durability: str = "none", resume: object = None
+    workflow: Runnable, params: object = None, durability: str = "none", resume: object = None
 ) -> RunHandle:
     if durability not in ("none", "process", "power"):
         raise UsageError(f"durability is `none`, `process` or `power`, not {durability!r}", "usage.invalid")
@@ -438,7 +447,7 @@ def _status_after(event: Mapping[str, Any]) -> str | None:
     }.get(kind)
 
 
-def run_sync(workflow: Workflow, **options: Any) -> Run:
+def run_sync(workflow: Runnable, **options: Any) -> Run:
     """Run and wait: in this thread, or beside an event loop that runs in it."""
     handle = _prepared(workflow, **options)
     if workflow._has_loop:
@@ -456,6 +465,7 @@ def _run_here(handle: RunHandle) -> Run:
     except BaseException:
         # Ctrl-C most of all: the exception goes on at once, what runs is ended behind it.
         session.abandon()
+        _thread.start_new_thread(attend, (session, base))
         raise
     return handle._result()
 
@@ -490,7 +500,7 @@ def _run_on_a_loop(handle: RunHandle) -> Run:
     return outcome[0]
 
 
-async def run(workflow: Workflow, **options: Any) -> Run:
+async def run(workflow: Runnable, **options: Any) -> Run:
     """Run in the running loop."""
     return await _drive(_prepared(workflow, **options))
 
@@ -507,10 +517,12 @@ async def _drive(handle: RunHandle) -> Run:
     return handle._result()
 
 
-def start(workflow: Workflow, **options: Any) -> RunHandle:
+def start(workflow: Runnable, **options: Any) -> RunHandle:
     """Run in the background."""
     handle = _prepared(workflow, **options)
     context = contextvars.copy_context()
+    # It has begun when the caller has the handle: what is asked of it then means something.
+    handle._session.begin()
 
     def go() -> None:
         try:

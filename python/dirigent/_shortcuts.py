@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._errors import TaskFailedError, TaskTimeoutError
-from dirigent._guarded import name_of, time_limit, value_of
+from dirigent._guarded import Seconds, name_of, time_limit, value_of
 from dirigent._options import misused
 from dirigent._program import program
 from dirigent._signature import look_at
@@ -38,7 +38,7 @@ _LINES_IN_ERROR = 10
 
 def run(
     target: Target,
-    timeout: float | None = 60,
+    timeout: Seconds | None = 60,
     args: Sequence[Any] | None = None,
     env: Environment | None = None,
     cwd: Word | None = None,
@@ -73,7 +73,7 @@ def run(
 
 def shell(
     command: str,
-    timeout: float | None = 60,
+    timeout: Seconds | None = 60,
     env: Environment | None = None,
     cwd: Word | None = None,
     check: bool = False,
@@ -115,7 +115,7 @@ def shell(
 
 
 def batch(
-    targets: Iterable[Target], workers: int | None = None, timeout: float | None = 60
+    targets: Iterable[Target], workers: int | None = None, timeout: Seconds | None = 60
 ) -> list[dict[str, Any]]:
     """Run several scripts, commands or functions, some of them at once, and wait for all.
 
@@ -147,7 +147,7 @@ def batch(
 
 def chain_scripts(
     scripts: Iterable[Word],
-    timeout_per_script: float | None = 60,
+    timeout_per_script: Seconds | None = 60,
     pass_results: bool = True,
     stop_on_error: bool = True,
 ) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ def chain_scripts(
 
     if isinstance(scripts, (str, os.PathLike)):
         raise misused(f"scripts is a list of paths, not {scripts!r}", f"write [{scripts!r}]")
-    paths = [os.path.abspath(script) for script in scripts]
+    paths = [os.path.abspath(script) for script in words_of(list(scripts), "scripts")]
     limit = time_limit(timeout_per_script, "timeout_per_script")
     # A chain within a chain: its first script has nobody before it.
     handed: dict[str, str | None] = dict.fromkeys((PREVIOUS_STDOUT, PREVIOUS_RESULT))
@@ -205,12 +205,13 @@ def chain_scripts(
 # --- what the shortcuts have in common with their asynchronous twins ---
 
 
-def batched(targets: Iterable[Target], workers: int | None, timeout: float | None) -> Workflow:
+def batched(targets: Iterable[Target], workers: int | None, timeout: Seconds | None) -> Workflow:
     """The workflow that carries out a batch: one task a target, named by its place, whose value is its result."""
     from dirigent._workflow import Workflow
 
-    if isinstance(targets, (str, os.PathLike)) or callable(targets):
-        raise misused(f"targets is a list of what run takes, not {targets!r}", f"write [{targets!r}]")
+    given: Any = targets
+    if isinstance(given, (str, os.PathLike)) or callable(given):
+        raise misused(f"targets is a list of what run takes, not {given!r}", f"write [{given!r}]")
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     elif not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
@@ -299,21 +300,14 @@ def _order(target: Any, timeout: Any, args: Any, env: Any, cwd: Word | None) -> 
 
         path = os.path.abspath(target)
         if not os.path.isfile(path):
-            line = f"for a line of shell use shell({target!r})"
-            hint = (
-                line
-                if isinstance(target, str) and " " in target
-                else "a path counts from the working directory"
-            )
+            is_line = isinstance(target, str) and " " in target
+            hint = f"shell({target!r}) is for a line of shell" if is_line else "a relative path starts here"
             raise misused(f"there is no script {path}", hint)
         return functools.partial(run_script, path, limit, changes, folder, {"args": words} if words else None)
     if isinstance(target, Sequence) and not isinstance(target, bytes):
         argv = [*command_of(target), *words]
         return functools.partial(carry_out, shortened(shlex.join(argv)), argv, limit, changes, folder)
-    raise misused(
-        f"{target!r} cannot be run",
-        "give the path of a script, a list of words, or a function",
-    )
+    raise misused(f"{target!r} cannot be run", "give the path of a script, a list of words, or a function")
 
 
 def _tried(order: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
@@ -327,11 +321,9 @@ def _tried(order: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
 def _name_of_target(target: Any) -> str:
     if callable(target):
         return name_of(target)
-    return (
-        os.fspath(target)
-        if isinstance(target, (str, os.PathLike))
-        else shortened(shlex.join(words_of(target, "")))
-    )
+    if isinstance(target, (str, os.PathLike)):
+        return os.fspath(target)
+    return shortened(shlex.join(words_of(target, "a command")))
 
 
 def _surrounded(function: Callable[..., Any], env: Environment, cwd: str | None) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from dirigent._guarded import name_of, time_limit
+from dirigent._guarded import Seconds, name_of, time_limit
 from dirigent._options import RetryPolicy, misused
 from dirigent._shortcuts import Word, command_of
 from dirigent._signature import look_at
@@ -36,9 +36,11 @@ class _Marked:
 @overload
 def step(function: F, /) -> F: ...
 @overload
-def step(*, name: str | None = None, timeout: float | None = None, retry: int = 1) -> Callable[[F], F]: ...
 def step(
-    function: Any = None, /, *, name: str | None = None, timeout: float | None = None, retry: int = 1
+    function: None = None, /, *, name: str | None = None, timeout: Seconds | None = None, retry: int = 1
+) -> Callable[[F], F]: ...
+def step(
+    function: Any = None, /, *, name: str | None = None, timeout: Seconds | None = None, retry: int = 1
 ) -> Any:
     """Mark a function with how it is to be carried out as a step; called by itself it is as it was.
 
@@ -98,7 +100,7 @@ class Steps:
         workflow: The workflow it makes, for everything else that can be done with one.
     """
 
-    def __init__(self, name: str, timeout: float | None = None) -> None:
+    def __init__(self, name: str, timeout: Seconds | None = None) -> None:
         self.workflow = Workflow(name, time_limit(timeout))
         self._before: list[str] = []
 
@@ -107,7 +109,7 @@ class Steps:
         name: str | Callable[..., object],
         action: Action | None = None,
         depends_on: str | Iterable[str] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         retry: int = 1,
     ) -> Steps:
         """Add a step and return the steps, so that calls chain.
@@ -131,7 +133,7 @@ class Steps:
         self,
         steps: Iterable[tuple[str, Action] | Callable[..., object]],
         depends_on: str | Iterable[str] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         retry: int = 1,
     ) -> Steps:
         """Add steps that run side by side; the next step depends on all of them. Return the steps.
@@ -146,8 +148,9 @@ class Steps:
             DuplicateTaskError: A name is taken.
             UsageError: An argument makes no sense.
         """
-        if isinstance(steps, str) or callable(steps):
-            raise misused(f"steps is a list of pairs of a name and an action, not {steps!r}")
+        given: Any = steps
+        if isinstance(given, str) or callable(given):
+            raise misused(f"steps is a list of pairs of a name and an action, not {given!r}")
         needs, added = self._needs(depends_on), []
         for item in steps:
             if callable(item):
@@ -182,18 +185,18 @@ class Steps:
 
     def _add(
         self,
-        name: str | Callable[..., object],
-        action: Action | None,
+        name: Any,
+        action: Any,
         needs: list[str],
-        timeout: float | None,
+        timeout: Seconds | None,
         retry: int,
     ) -> str:
-        if callable(name) and action is None:
+        brings_name = action is None and callable(name)
+        if brings_name:
             action = name
-            said: _Marked | None = getattr(action, _MARK, None)
+        said: _Marked | None = getattr(action, _MARK, None)
+        if brings_name:
             name = said.name if said is not None else name_of(action)
-        else:
-            said = getattr(action, _MARK, None)
         if not isinstance(name, str) or not name:
             raise misused(f"the name of a step is a text that is not empty, not {name!r}")
         if action is None:
@@ -291,8 +294,9 @@ def fan_out_fan_in(
     Raises:
         UsageError: A function cannot be called so, or there is nothing between the first and the last.
     """
-    if callable(parallel_tasks) or not parallel_tasks:
-        raise misused(f"parallel_tasks is a list of functions, not {parallel_tasks!r}")
+    given: Any = parallel_tasks
+    if callable(given) or not given:
+        raise misused(f"parallel_tasks is a list of functions, not {given!r}")
     (first, _), *middle, (last, _) = _named([initial, *parallel_tasks, final], None)
     workflow = Workflow("fan_out_fan_in")
     _add_passing(workflow, first, initial, [], False)

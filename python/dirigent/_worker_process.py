@@ -9,9 +9,11 @@ import os
 import pickle
 import sys
 import traceback
+import types
 from pathlib import Path
 from typing import Any
 
+from dirigent._carry import text_of
 from dirigent._context import CURRENT, Attempt, Capture
 
 
@@ -60,6 +62,8 @@ def _answer(
         token = CURRENT.set(_Folder(folder))
         try:
             value = functions[key](*args, **kwargs)
+            if isinstance(value, types.CoroutineType):
+                value = asyncio_run(value)
         finally:
             CURRENT.reset(token)
         try:
@@ -73,9 +77,19 @@ def _answer(
     except BaseException as error:  # SystemExit and its kin are failures too: nothing was returned
         text = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
         try:
-            return b"error", cloudpickle.dumps((error, text), 5)
+            packed_error = cloudpickle.dumps((error, text), 5)
+            pickle.loads(packed_error)  # one with a constructor of its own may not come back
+            return b"error", packed_error
         except BaseException:
-            return b"error", pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), text), 5)
+            told = f"{type(error).__qualname__}: {text_of(error)}"
+            return b"error", pickle.dumps((RuntimeError(told), text), 5)
+
+
+def asyncio_run(coroutine: Any) -> Any:
+    """Run a coroutine on a loop of its own."""
+    import asyncio
+
+    return asyncio.run(coroutine)
 
 
 def _own_frames(frames: Any) -> Any:

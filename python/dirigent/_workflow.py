@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._errors import WorkflowError
 from dirigent._options import (
+    OF_CALLS,
+    OF_COMMANDS,
+    OUTPUT_LIMIT_BYTES,
     PARTS,
+    SCHEDULING,
     Condition,
     RetryPolicy,
     Task,
@@ -20,22 +22,25 @@ from dirigent._options import (
     interpreter,
     misused,
     no_more,
+    only,
     policy_of,
     resource,
     seconds,
 )
+from dirigent._runnable import Runnable
 
 if TYPE_CHECKING:
-    from dirigent._run import Run, RunHandle, TaskResult
+    from dirigent._run import RunHandle
 
 Progress = Callable[[str, str, Mapping[str, Any]], object]
 
-#: How many tasks run at once where nobody says: functions in threads, coroutines alone.
-_MOST_IN_THREADS = 32
-_MOST_ON_LOOP = 1000
+
+#: Commands at once where nobody says otherwise.
+_CORES = os.cpu_count() or 1
+_NOTHING: Mapping[int, int] = {}
 
 
-class Workflow:
+class Workflow(Runnable):
     """A named graph of tasks.
 
     Adding is immediate, checking is early: a wrong option raises here, a wrong name or a cycle before anything runs.
@@ -79,11 +84,15 @@ class Workflow:
         self._plan = _native.Plan()
         self._tasks: dict[str, Task] = {}
         self._policies: dict[object, int] = {}
-        self._functions: dict[object, tuple[int, str | None]] = {}
-        self._resources = [resource(name, amount) for name, amount in (resources or {}).items()]
+        self._functions: dict[int, tuple[int, str | None]] = {}
+        # The first is there in every workflow, so that places are the same in those that are put into others.
+        commands = _CORES if max_concurrency is None else max_concurrency
+        self._resources = [resource("(commands)", commands)]
+        self._resources += [resource(name, amount) for name, amount in (resources or {}).items()]
         self._places = {resource["name"]: place for place, resource in enumerate(self._resources)}
         self._has_threads = False
         self._has_loop = False
+        self._inner: list[Workflow] = []
         self._running: RunHandle | None = None
 
     # --- declaring ---
@@ -127,9 +136,12 @@ class Workflow:
             UsageError: An option makes no sense, or is none.
             TypeError: The action cannot be called.
         """
-        function = self._functions.get(action)
-        if function is None:
-            function = self._function(action)
+        if isinstance(args, str):
+            raise misused("args is a list of arguments, not a text", f"write [{args!r}]")
+        if options.get("isolation") == "process":
+            function = self._function(action, isolated=True)
+        else:
+            function = self._functions.get(id(action)) or self._function(action)
         number, context_parameter = function
         if (
             timeout is None
@@ -181,12 +193,12 @@ class Workflow:
             UsageError: A function wants a :class:`TaskContext`: add such a task by itself.
         """
         rows = list(tasks)
-        numbers: dict[object, int] = {}
-        for action in {row[1] for row in rows}:
-            number, context_parameter = self._functions.get(action) or self._function(action)
+        numbers: dict[int, int] = {}
+        for action in {id(row[1]): row[1] for row in rows}.values():
+            number, context_parameter = self._functions.get(id(action)) or self._function(action)
             if context_parameter is not None:
                 raise misused("a function that wants a TaskContext is added with add_task")
-            numbers[action] = number
+            numbers[id(action)] = number
         policy = self._policies.get(None)
         self._plan.add_functions(rows, numbers, self._policy(None, {}) if policy is None else policy)
         return self
@@ -232,6 +244,8 @@ class Workflow:
             DuplicateTaskError: The name is taken.
             UsageError: An option makes no sense, or is none.
         """
+        if isinstance(argv, str):
+            raise misused("argv is a list of words, not a line", f"write {argv.split()!r}, or use add_shell")
         words = [os.fspath(word) for word in argv]
         if not words or not words[0]:
             raise misused(f"the command of task `{name}` is empty")
@@ -314,9 +328,10 @@ class Workflow:
         Its tasks are named ``name/task`` in the run. They share the limits of the run; the inner workflow's own
         ``timeout``, ``max_concurrency`` and ``resources`` are those of runs of its own, and do not count here.
         """
-        if workflow is self:
-            raise misused("a workflow cannot be a task of itself")
-        if workflow._resources:
+        only("a task that is a workflow", options, SCHEDULING)
+        if self in workflow._all_inner():
+            raise misused(f"workflow `{workflow.name}` cannot be a task of itself")
+        if len(workflow._resources) > 1:
             raise misused(
                 f"workflow `{workflow.name}` has resources of its own: give them to the outer workflow"
             )
@@ -324,6 +339,7 @@ class Workflow:
         from dirigent._expand import into_workflow
 
         workflow.validate()
+        self._inner.append(workflow)
         self._has_loop |= workflow._has_loop
         return self._expanding(name, workflow, into_workflow(name, workflow), dependencies, options)
 
@@ -363,9 +379,12 @@ class Workflow:
 
         from dirigent._expand import into_calls
 
+        only("a map", options, (*SCHEDULING, *OF_CALLS))
         every: dict[str, Any] = {"kwargs": kwargs, "timeout": timeout, "retry_policy": retry_policy}
+        every |= {option: options.pop(option) for option in OF_CALLS if option in options}
         if limit is not None:
-            every["pool"] = f"{name}[]"
+            every["resources"] = {**every.get("resources", {}), f"{name}[]": 1}
+        self.__class__("a try").like(self).add_task(name, action, args=(None,), **every)
         carry = into_calls(self, name, action, items, every)
         return self._expanding(name, action, carry, needs, options)
 
@@ -381,7 +400,10 @@ class Workflow:
 
         It takes no slot. Rejected it fails; unanswered after ``timeout`` seconds it has run out of time.
         """
-        task = Task(name, prompt, dependencies=dependencies, timeout=seconds(timeout, "timeout"))
+        only("an approval", options, SCHEDULING)
+        condition = options.pop("condition", None)
+        limit = seconds(timeout, "timeout")
+        task = Task(name, prompt, dependencies=dependencies, timeout=limit, condition=condition)
         policy = self._options(task, options)
         no_more(options)
         extras = task if task.condition is not None else None
@@ -418,81 +440,23 @@ class Workflow:
         """
         self._plan.validate()
 
-    # --- running ---
-
-    def start(self, **options: Any) -> RunHandle:
-        """Start a run in the background and return its handle. Options are those of :meth:`run`."""
-        from dirigent._run import start
-
-        return start(self, **options)
-
-    async def run(
-        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
-    ) -> Run:
-        """Run it in the running event loop, on which its coroutine functions run too.
-
-        A failed task does not raise here: ``run.ok`` is false, and ``run.raise_for_failures()`` raises.
-
-        Args:
-            params: Not supported yet.
-            durability: ``"none"``, the only one so far: what happens is kept in memory.
-            resume: Not supported yet.
-        """
-        from dirigent._run import run
-
-        return await run(self, params=params, durability=durability, resume=resume)
-
-    def run_sync(
-        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
-    ) -> Run:
-        """Run it and wait for its end: anywhere, also where an event loop is running. Options are those of :meth:`run`.
-
-        Raises:
-            KeyboardInterrupt: At once, on Ctrl-C; what runs is ended.
-        """
-        from dirigent._run import run_sync
-
-        return run_sync(self, params=params, durability=durability, resume=resume)
-
-    def cancel(self) -> None:
-        """Ask the run of this workflow that is under way to end."""
-        if self._running is not None:
-            self._running.cancel()
-
-    def get_task_result(self, name: str) -> TaskResult:
-        """The result of a task in the last run.
-
-        Raises:
-            WorkflowError: There was no run yet.
-            KeyError: There is no such task.
-        """
-        return self._last().tasks[name]
-
-    def get_summary(self) -> dict[str, Any]:
-        """The last run in figures: see :meth:`Run.summary`.
-
-        Raises:
-            WorkflowError: There was no run yet.
-        """
-        return self._last().summary()
-
     # --- inside ---
 
-    def _last(self) -> Run:
-        if self._running is None:
-            raise WorkflowError(f"workflow `{self.name}` has not run yet", "workflow.no_run")
-        return self._running._result()
-
-    def _function(self, action: Callable[..., object]) -> tuple[int, str | None]:
+    def _function(self, action: Callable[..., object], isolated: bool = False) -> tuple[int, str | None]:
         from dirigent._signature import look_at
 
         if not callable(action):
             raise TypeError(f"an action is a function, not {action!r}")
         looked = look_at(action)
-        number = self._plan.function(action, looked.shown, looked.parameters, looked.is_async)
-        self._functions[action] = found = (number, looked.context_parameter)
-        self._has_loop |= looked.is_async
-        self._has_threads |= not looked.is_async
+        # In a process of its own a coroutine function has a loop of its own.
+        is_on_loop = looked.is_async and not isolated
+        number = self._plan.function(action, looked.shown, looked.parameters, is_on_loop)
+        self._has_loop |= is_on_loop
+        self._has_threads |= not is_on_loop
+        found = (number, looked.context_parameter)
+        if not isolated:
+            # The plan keeps the function, so that its id stays its own.
+            self._functions[id(action)] = found
         return found
 
     def _process(
@@ -519,8 +483,10 @@ class Workflow:
             tags=tags,
             metadata=metadata,
         )
+        only("a command", options, OF_COMMANDS)
         memory = None if memory_limit_mb is None else memory_limit_mb << 20
-        policy = self._options(task, options, allowed_exit_codes=codes, memory_bytes=memory)
+        more = {"memory_bytes": memory, "output_bytes": OUTPUT_LIMIT_BYTES}
+        policy = self._options(task, options, {0: PARTS}, allowed_exit_codes=codes, **more)
         no_more(options)
         return task, policy
 
@@ -541,9 +507,20 @@ class Workflow:
         self._tasks[name] = task
         return self
 
-    def _options(self, task: Task, options: dict[str, Any], **more: Any) -> int:
+    def like(self, other: Workflow) -> Workflow:
+        """Take the resources of another workflow for one's own, and return the workflow."""
+        self._places, self._resources = other._places, other._resources
+        return self
+
+    def _all_inner(self) -> list[Workflow]:
+        """This workflow and all that are tasks of it, however deep."""
+        return [self, *(deeper for inner in self._inner for deeper in inner._all_inner())]
+
+    def _options(
+        self, task: Task, options: dict[str, Any], claimed: Mapping[int, int] = _NOTHING, **more: Any
+    ) -> int:
         """Take the options that every kind of task has, and return the number of the policy they make."""
-        claims: dict[int, int] = {}
+        claims = dict(claimed)
         if "pool" in options:
             claims[self._place(task, options.pop("pool"))] = PARTS
         for name, amount in options.pop("resources", {}).items():
@@ -570,23 +547,6 @@ class Workflow:
             whole = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2, **policy}
             number = self._policies[key] = self._plan.policy(json.dumps(whole))
         return number
-
-    def _session(self) -> _native.Session:
-        """Check the whole and prepare a run."""
-        from dirigent._program import program
-        from dirigent._run import state_folder
-
-        most = self.max_concurrency
-        if most is None:
-            most = _MOST_ON_LOOP if self._has_loop and not self._has_threads else _MOST_IN_THREADS
-        options = {
-            "max_concurrency": most,
-            "fail_fast": self.fail_fast,
-            "timeout_ms": None if self.timeout is None else max(1, round(self.timeout * 1000)),
-            "resources": self._resources,
-            "seed": random.getrandbits(64),
-        }
-        return _native.Session(self._plan, self.name, program(), state_folder(), json.dumps(options))
 
 
 def _nothing(**_: object) -> None:

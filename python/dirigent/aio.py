@@ -1,7 +1,7 @@
 """The shortcuts for programs that run in an event loop: the same names, to be awaited, and the loop goes on meanwhile.
 
 What makes a workflow (``Steps``, ``chain``, ``parallel``, ``fan_out_fan_in``) is the same here: it has ``await ….run()``.
-When the caller is cancelled it goes on at once, and nothing more starts; what runs already is told to end.
+When the caller is cancelled it goes on at once, and nothing more starts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from dirigent import _pipe, _shortcuts
-from dirigent._guarded import guarded, limit_of_decorator, patience, value_of
+from dirigent._guarded import Seconds, guarded, limit_of_decorator, patience, value_of
 from dirigent._options import RetryPolicy
 from dirigent._shortcuts import Environment, Target, Word
 from dirigent._steps import Steps, chain, fan_out_fan_in, parallel, step
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 async def run(
     target: Target,
-    timeout: float | None = 60,
+    timeout: Seconds | None = 60,
     args: Sequence[Any] | None = None,
     env: Environment | None = None,
     cwd: Word | None = None,
@@ -53,7 +53,7 @@ async def run(
 
 async def shell(
     command: str,
-    timeout: float | None = 60,
+    timeout: Seconds | None = 60,
     env: Environment | None = None,
     cwd: Word | None = None,
     check: bool = False,
@@ -70,7 +70,7 @@ async def shell(
 
 async def pipe(
     commands: Iterable[str | Sequence[Word]],
-    timeout_per_command: float | None = 30,
+    timeout_per_command: Seconds | None = 30,
     stop_on_error: bool = True,
 ) -> list[dict[str, Any]]:
     """Run a pipeline: see :func:`dirigent.pipe`.
@@ -84,7 +84,7 @@ async def pipe(
 
 
 async def batch(
-    targets: Iterable[Target], workers: int | None = None, timeout: float | None = 60
+    targets: Iterable[Target], workers: int | None = None, timeout: Seconds | None = 60
 ) -> list[dict[str, Any]]:
     """Run several scripts, commands or functions, some of them at once: see :func:`dirigent.batch`.
 
@@ -100,7 +100,7 @@ async def batch(
 
 async def chain_scripts(
     scripts: Iterable[Word],
-    timeout_per_script: float | None = 60,
+    timeout_per_script: Seconds | None = 60,
     pass_results: bool = True,
     stop_on_error: bool = True,
 ) -> list[dict[str, Any]]:
@@ -137,7 +137,7 @@ def retry(
     return _on_loop(action, None, patience(max_attempts, delay, backoff))
 
 
-def timeout(seconds: float) -> Callable[[Callable[P, Any]], Callable[P, Coroutine[Any, Any, Any]]]:
+def timeout(seconds: Seconds) -> Callable[[Callable[P, Any]], Callable[P, Coroutine[Any, Any, Any]]]:
     """Decorate a function or a coroutine function: it becomes a coroutine function that may take only so long.
 
     A function runs in a thread, so that the loop goes on while it does. See :func:`dirigent.timeout`.

@@ -102,7 +102,8 @@ impl Report {
 
 /// Says what an input means for a run, at a time in milliseconds. An answer that comes late or twice means nothing.
 pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
-    if state.end().is_some() {
+    // What has not begun, or is over, is not to be changed.
+    if state.header().is_none() || state.end().is_some() {
         return Vec::new();
     }
     match input {

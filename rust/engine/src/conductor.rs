@@ -197,7 +197,8 @@ impl Conductor {
 
     fn close(&mut self) {
         self.timer.close();
-        if let Some(functions) = &self.functions {
+        // Given away, so that they and this do not keep each other for ever.
+        if let Some(functions) = self.functions.take() {
             functions.close();
         }
         self.journal.close();

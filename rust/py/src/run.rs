@@ -230,7 +230,8 @@ fn wait(py: Python<'_>, conducted: Conducted) -> PyResult<Arc<State>> {
     let mut feed = conducted.run.feed(0);
     loop {
         let news = py.detach(|| feed.next(Some(Instant::now() + SIGNAL_TICK)));
-        if let Err(interrupt) = py.check_signals() {
+        // A line of Python is where an exception from elsewhere arrives: signals do in the main thread alone.
+        if let Err(interrupt) = py.check_signals().and_then(|()| py.run(c"pass", None, None)) {
             py.detach(|| conducted.run.abandon());
             return Err(interrupt);
         }

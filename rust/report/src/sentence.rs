@@ -47,6 +47,9 @@ pub fn task_sentence(state: &State, task: &TaskState) -> String {
         (TaskStatus::Cancelled, Some(_)) => "was cancelled before its next attempt".to_owned(),
         (TaskStatus::Cancelled, None) => "was cancelled before it started".to_owned(),
         (TaskStatus::Retrying, Some(outcome)) => format!("{}; another attempt follows", outcome.sentence()),
+        (TaskStatus::Failed, Some(Outcome::Unfinished)) => {
+            format!("was not through after {} times", task.attempts)
+        }
         (TaskStatus::Completed | TaskStatus::Failed | TaskStatus::TimedOut, Some(outcome)) => {
             outcome.sentence()
         }

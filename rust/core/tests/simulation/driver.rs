@@ -170,7 +170,9 @@ impl Driver {
 
     fn record(&mut self, facts: Vec<Fact>, input: Option<&Input>) {
         for fact in facts {
-            let event = Event { seq: self.state.next_seq(), at_ms: self.now_ms, fact };
+            let seq = self.events.len() as u64;
+            assert_eq!(self.state.next_seq(), seq, "events have no gaps");
+            let event = Event { seq, at_ms: self.now_ms, fact };
             self.events.push(event.clone());
             check_event(&self.record, &event, input);
             self.record.note(&event);

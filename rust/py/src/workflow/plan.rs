@@ -153,7 +153,7 @@ impl Plan {
         self.add(py, name, needs, policy, Kind::Function(call), extras)
     }
 
-    /// Adds tasks that call functions, each as `(name, action, needs)`. `numbers` has the number of each action.
+    /// Adds tasks that call functions, each as `(name, action, needs)`. `numbers` has the number of each action by its id.
     fn add_functions(
         &mut self,
         py: Python<'_>,
@@ -168,9 +168,10 @@ impl Plan {
             let (name, action, needs) = (row.get_item(0)?, row.get_item(1)?, row.get_item(2)?);
             let function = match &last {
                 Some((known, number)) if known.is(&action) => *number,
-                _ => {
-                    numbers.get_item(&action)?.ok_or_else(|| bug("a function without a number"))?.extract()?
-                }
+                _ => numbers
+                    .get_item(action.as_ptr() as usize)?
+                    .ok_or_else(|| bug("a function without a number"))?
+                    .extract()?,
             };
             let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
             self.add(py, name.cast::<PyString>()?, Some(&needs), policy, Kind::Function(call), None)?;
@@ -303,6 +304,9 @@ impl Plan {
         kind: Kind,
         extras: Option<Py<PyAny>>,
     ) -> PyResult<u32> {
+        if name.is_empty()? {
+            return Err(misused(py, "a task has a name, not an empty one".to_owned(), None));
+        }
         let id = self.id(name)?;
         if self.places[id as usize] != u32::MAX {
             let name = name.to_str()?;

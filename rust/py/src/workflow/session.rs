@@ -20,6 +20,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     feed: Feed,
     plan: Mutex<Option<dirigent_engine::Plan>>,
     state: OnceLock<Arc<State>>,
+    /// Where the tasks are, by name, as far as somebody asked.
+    places: Mutex<HashMap<Arc<str>, u32>>,
     id: String,
 }
 
@@ -100,6 +103,7 @@ impl Session {
             feed,
             plan: Mutex::new(Some(plan)),
             state: OnceLock::new(),
+            places: Mutex::default(),
             id: id.to_string(),
         })
     }
@@ -337,6 +341,30 @@ impl Session {
     /// How many tasks there are.
     fn __len__(&self) -> usize {
         self.look(|state| state.tasks().len())
+    }
+
+    /// The name of a task; empty where there is none.
+    fn name(&self, task: u32) -> String {
+        self.look(|state| state.task(TaskIndex(task)).map(|task| task.spec.name.to_string()))
+            .unwrap_or_default()
+    }
+
+    /// The index of a task by its name.
+    fn find(&self, name: &str) -> Option<u32> {
+        let mut known = hold(&self.places);
+        self.look(|state| {
+            for task in &state.tasks()[known.len()..] {
+                let place = u32::try_from(known.len()).unwrap_or(u32::MAX);
+                known.insert(Arc::clone(&task.spec.name), place);
+            }
+        });
+        known.get(name).copied()
+    }
+
+    /// Why the run was asked to end, if it was.
+    fn cancel_reason(&self) -> Option<String> {
+        let reason = self.look(State::cancel);
+        reason.and_then(|reason| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned))
     }
 
     /// The names of the tasks from one on.

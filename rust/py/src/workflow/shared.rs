@@ -137,10 +137,7 @@ impl Shared {
         }
         let made = {
             let groups = hold(&self.groups);
-            match groups.get(&task) {
-                Some(group) => Some((group.first, group.count, group.names.clone())),
-                None => None,
-            }
+            groups.get(&task).map(|group| (group.first, group.count, group.names.clone()))
         };
         let value = match made {
             Some((first, count, None)) => {

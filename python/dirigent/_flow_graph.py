@@ -1,0 +1,85 @@
+"""A flow's tasks as a picture: its body is called on a ground where nothing runs, up to where it asks for a value."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dirigent._flow_scope import Call
+from dirigent._future import Future, MapFuture
+
+
+@dataclass(frozen=True)
+class FlowGraph:
+    """The tasks of a flow and what they wait for, as far as its body says without a value.
+
+    Attributes:
+        tasks: Their names, in the order in which the body declares them.
+        edges: Pairs of names: the second task waits for the first.
+        stopped_at: The task for whose value the body asked, where the drawing ends; ``None`` where it is whole.
+    """
+
+    tasks: tuple[str, ...]
+    edges: tuple[tuple[str, str], ...]
+    stopped_at: str | None
+
+    def __str__(self) -> str:
+        joined = {name for edge in self.edges for name in edge}
+        lines = [name for name in self.tasks if name not in joined]
+        lines += [f"{earlier} -> {later}" for earlier, later in self.edges]
+        if self.stopped_at is not None:
+            lines.append(f"(drawn up to where the value of {self.stopped_at} is asked for)")
+        return "\n".join(lines)
+
+
+class Unknown(BaseException):
+    """The body of a flow that is drawn wants to know what only a run can tell."""
+
+
+class Drawing:
+    """A ground on which nothing runs."""
+
+    draws = True
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.names: set[str] = set()
+        self._tasks: list[str] = []
+        self._edges: list[tuple[str, str]] = []
+        self._stopped_at: str | None = None
+
+    def declare(self, calls: Sequence[Call]) -> int:
+        with self.lock:
+            first = len(self._tasks)
+            for call in calls:
+                self._edges += [(self._tasks[need], call.name) for need in call.needs]
+                self._tasks.append(call.name)
+        return first
+
+    def graph(self) -> FlowGraph:
+        return FlowGraph(tuple(self._tasks), tuple(self._edges), self._stopped_at)
+
+    def _stop(self, name: str) -> Unknown:
+        if self._stopped_at is None:
+            self._stopped_at = name
+        return Unknown(name)
+
+    def status(self, future: Future[Any]) -> str:
+        raise self._stop(future.name)
+
+    def has_ended(self, future: Future[Any]) -> bool:
+        raise self._stop(future.name)
+
+    def wait(self, future: Future[Any], timeout: float | None) -> bool:
+        raise self._stop(future.name)
+
+    def wait_until_sized(self, fan: MapFuture[Any], timeout: float | None) -> bool:
+        raise self._stop(fan.name)
+
+    def arrival(self, future: Future[Any]) -> Coroutine[Any, Any, None]:
+        raise self._stop(future.name)
+
+    def value(self, future: Future[Any]) -> Any:
+        raise self._stop(future.name)

@@ -1,0 +1,112 @@
+"""Running a workflow: here, on a loop, or in the background."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dirigent import _native
+from dirigent._errors import WorkflowError
+
+if TYPE_CHECKING:
+    from dirigent._run import Run, RunHandle, TaskResult
+    from dirigent._workflow import Progress
+
+#: How many tasks run at once where nobody says: functions in threads, coroutines alone.
+_MOST_IN_THREADS = 32
+_MOST_ON_LOOP = 1000
+
+
+class Runnable:
+    """What can be run once it is declared."""
+
+    name: str
+    timeout: float | None
+    fail_fast: bool
+    max_concurrency: int | None
+    progress_callback: Progress | None
+    _plan: _native.Plan
+    _resources: list[dict[str, Any]]
+    _has_threads: bool
+    _has_loop: bool
+    _running: RunHandle | None
+
+    def start(self, **options: Any) -> RunHandle:
+        """Start a run in the background and return its handle. Options are those of :meth:`run`."""
+        from dirigent._run import start
+
+        return start(self, **options)
+
+    async def run(
+        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+    ) -> Run:
+        """Run it in the running event loop, on which its coroutine functions run too.
+
+        A failed task does not raise here: ``run.ok`` is false, and ``run.raise_for_failures()`` raises.
+
+        Args:
+            params: Not supported yet.
+            durability: ``"none"``, the only one so far: what happens is kept in memory.
+            resume: Not supported yet.
+        """
+        from dirigent._run import run
+
+        return await run(self, params=params, durability=durability, resume=resume)
+
+    def run_sync(
+        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+    ) -> Run:
+        """Run it and wait for its end: anywhere, also where an event loop is running. Options are those of :meth:`run`.
+
+        Raises:
+            KeyboardInterrupt: At once, on Ctrl-C; what runs is ended.
+        """
+        from dirigent._run import run_sync
+
+        return run_sync(self, params=params, durability=durability, resume=resume)
+
+    def cancel(self) -> None:
+        """Ask the run of this workflow that is under way to end."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def get_task_result(self, name: str) -> TaskResult:
+        """The result of a task in the last run.
+
+        Raises:
+            WorkflowError: There was no run yet.
+            KeyError: There is no such task.
+        """
+        return self._last().tasks[name]
+
+    def get_summary(self) -> dict[str, Any]:
+        """The last run in figures: see :meth:`Run.summary`.
+
+        Raises:
+            WorkflowError: There was no run yet.
+        """
+        return self._last().summary()
+
+    def _last(self) -> Run:
+        if self._running is None:
+            raise WorkflowError(f"workflow `{self.name}` has not run yet", "workflow.no_run")
+        return self._running._result()
+
+    def _session(self) -> _native.Session:
+        """Check the whole and prepare a run."""
+        from dirigent._program import program
+        from dirigent._run import state_folder
+
+        most = self.max_concurrency
+        if most is None:
+            most = _MOST_ON_LOOP if self._has_loop and not self._has_threads else _MOST_IN_THREADS
+        options = {
+            "max_concurrency": most,
+            "fail_fast": self.fail_fast,
+            "timeout_ms": None if self.timeout is None else max(1, round(self.timeout * 1000)),
+            "resources": self._resources,
+            "seed": random.getrandbits(64),
+        }
+        return _native.Session(self._plan, self.name, program(), state_folder(), json.dumps(options))
