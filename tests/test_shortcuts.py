@@ -337,7 +337,6 @@ def test_errors_come_through_the_loop_as_they_are() -> None:
         asyncio.run(aio.shell("sleep 600", timeout=0.2, check=True))
 
 
-@pytest.mark.xfail(strict=False, reason="a native wait outside of the main thread takes no interrupt yet")
 def test_a_cancelled_caller_goes_on_at_once_and_what_it_started_ends(ledger: Ledger) -> None:
     async def main() -> None:
         call = asyncio.ensure_future(aio.shell(f"{ledger.sign}; exec sleep 600"))

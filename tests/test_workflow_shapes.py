@@ -236,7 +236,7 @@ def test_names_that_look_alike_are_different_tasks() -> None:
 
 
 @same(100)
-@given(st.lists(st.text(max_size=10), unique=True, min_size=1, max_size=6), st.text(max_size=10))
+@given(st.lists(st.text(min_size=1, max_size=10), unique=True, min_size=1, max_size=6), st.text(max_size=10))
 def test_a_need_that_is_no_task_is_named(names: list[str], missing: str) -> None:
     wf = Workflow("missing")
     for name in names:

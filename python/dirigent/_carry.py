@@ -6,6 +6,7 @@ The native side decides what runs when; here is only how a function is called an
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import contextvars
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dirigent import _native
 from dirigent._context import CURRENT, Attempt, TaskContext
 from dirigent._errors import TaskInterrupt
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from dirigent._native import Seat, Session
     from dirigent._options import Task
+
+# Threads of runs that nobody waits for may be anywhere when the program leaves.
+atexit.register(_native.leave)
 
 #: How often a wait in the main thread looks for signals, in seconds.
 SIGNAL_TICK_S = 0.02

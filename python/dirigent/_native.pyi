@@ -10,6 +10,7 @@ __all__ = [
     "Seat",
     "Session",
     "discover",
+    "leave",
     "load_config",
     "main",
     "run_command",
@@ -26,6 +27,7 @@ __all__ = [
 _Path = str | PathLike[str]
 
 def version() -> str: ...
+def leave() -> None: ...
 def main(args: Sequence[str]) -> int: ...
 def discover(
     folder: _Path, subdirs: Sequence[_Path], patterns: Sequence[str], max_depth: int | None

@@ -42,6 +42,16 @@ mod tests {
     }
 
     #[test]
+    fn chance_is_the_same_in_every_version() {
+        let retry = Retry { jitter: 1.0, initial_delay_ms: 1_000_000, max_delay_ms: 10_000_000, ..RETRY };
+        let delay = |failures, seed, task| delay_ms(&retry, failures, seed, TaskIndex(task));
+        assert_eq!(
+            [delay(1, 0, 0), delay(1, 7, 0), delay(2, 7, 0), delay(1, 7, 5)],
+            [1_133_123, 1_479_634, 1_547_072, 1_527_459]
+        );
+    }
+
+    #[test]
     fn chance_stays_within_its_part_and_is_the_same_for_the_same_seed() {
         let retry = Retry { jitter: 0.5, max_delay_ms: 10_000, ..RETRY };
         let delays: Vec<u64> = (0..1000).map(|task| delay_ms(&retry, 1, 7, TaskIndex(task))).collect();

@@ -360,7 +360,22 @@ mod tests {
             Workflow::new("w", vec![task("a", &[], false), tidy(), task("b", &[1], false)]),
             Err(InvalidWorkflow::Cycle { names: names(["b", "tidy"]) })
         );
+        let error = Workflow::new("w", vec![tidy(), task("b", &[0], false)]).map(drop);
+        assert_eq!(
+            error.map_err(|error| error.to_string()),
+            Err("tasks wait for each other: b → tidy → b".to_owned())
+        );
         let fine = vec![task("a", &[], false), tidy(), task("after", &[1], true), task("b", &[0], false)];
         assert!(Workflow::new("w", fine).is_ok());
+    }
+
+    #[test]
+    fn a_task_is_written_with_what_is_out_of_the_ordinary_alone() {
+        let line = serde_json::to_string(&task("a", &[], true)).expect("serialises");
+        assert_eq!(
+            line,
+            r#"{"name":"a","action":"function","function":"a","limits":{"grace_ms":0},"lost_attempts_allowed":0,"teardown":true}"#
+        );
+        assert_eq!(serde_json::from_str::<Task>(&line).expect("parses"), task("a", &[], true));
     }
 }

@@ -4,6 +4,7 @@
 
 mod fault;
 mod plain;
+mod waiting;
 mod scripts;
 mod run;
 mod results;
@@ -29,6 +30,7 @@ fn main(py: Python<'_>, args: Vec<OsString>) -> i32 {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(version, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::leave, module)?)?;
     module.add_function(wrap_pyfunction!(scripts::discover, module)?)?;
     module.add_function(wrap_pyfunction!(scripts::skip_dirs, module)?)?;
     module.add_function(wrap_pyfunction!(scripts::skip_patterns, module)?)?;

@@ -229,7 +229,7 @@ fn run_task<'py>(
 fn wait(py: Python<'_>, conducted: Conducted) -> PyResult<Arc<State>> {
     let mut feed = conducted.run.feed(0);
     loop {
-        let news = py.detach(|| feed.next(Some(Instant::now() + SIGNAL_TICK)));
+        let news = crate::waiting::wait(py, || feed.next(Some(Instant::now() + SIGNAL_TICK)));
         // A line of Python is where an exception from elsewhere arrives: signals do in the main thread alone.
         if let Err(interrupt) = py.check_signals().and_then(|()| py.run(c"pass", None, None)) {
             py.detach(|| conducted.run.abandon());

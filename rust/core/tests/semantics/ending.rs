@@ -219,6 +219,18 @@ fn a_run_that_takes_too_long_is_cancelled_and_has_failed() {
 }
 
 #[test]
+fn a_run_whose_tasks_have_ended_runs_out_of_time_no_more() {
+    check(
+        "run timeout=100: a
+         a succeeds
+         wait 200
+         => a: completed
+         workers close
+         => a: completed · the run succeeded",
+    );
+}
+
+#[test]
 fn a_run_ends_with_its_workers_and_nothing_happens_after() {
     check(
         "run: a

@@ -100,6 +100,13 @@ impl Driver {
             assert!(steps < STEPS, "the run does not end");
             self.step();
         }
+        // The workers take some time to close, in which people and clocks go on.
+        self.now_ms += self.chance.between(0, 100) as i64;
+        self.settle();
+        for _ in 0..self.chance.below(3) {
+            let input = self.interference();
+            self.say(input);
+        }
         self.say(closed());
         for status in TaskStatus::ALL {
             let count = self.record.items.iter().filter(|item| item.is(status)).count();

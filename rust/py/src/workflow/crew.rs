@@ -1,6 +1,7 @@
 //! Processes that serve functions: children of a guard, like all others, so that none outlives this program.
 
 use crate::fault::raised;
+use crate::waiting::wait;
 use dirigent_cli::VERSION;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::new_run_id;
@@ -52,7 +53,7 @@ impl Crew {
             }
         };
         let worker =
-            py.detach(|| Worker::start(config, tell)).map_err(|error| raised(py, CliError::from(error)))?;
+            wait(py, || Worker::start(config, tell)).map_err(|error| raised(py, CliError::from(error)))?;
         Ok(Self { worker: Mutex::new(Some(worker)), ends, next: Mutex::new(0), folder, id })
     }
 
@@ -96,7 +97,7 @@ impl Crew {
     /// Waits until a process has ended, and says how.
     fn wait(&self, py: Python<'_>, number: u32, at_most_s: f64) -> String {
         let at_most = Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
-        py.detach(|| {
+        wait(py, || {
             let ends = self.ends.told.lock().unwrap_or_else(PoisonError::into_inner);
             let lives = |ends: &mut HashMap<u32, String>| !ends.contains_key(&number);
             let waited = self.ends.changed.wait_timeout_while(ends, at_most, lives);
@@ -108,7 +109,7 @@ impl Crew {
     /// Ends all of them.
     fn close(&self, py: Python<'_>) {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        py.detach(|| drop(worker));
+        wait(py, || drop(worker));
     }
 }
 

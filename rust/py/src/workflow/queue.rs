@@ -22,6 +22,8 @@ pub(crate) struct Queue {
     jobs_changed: Condvar,
     /// There is something for the attendant.
     attend: Condvar,
+    /// A thread has gone.
+    left: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +192,14 @@ impl Queue {
     pub(crate) fn leave(&self) {
         let mut inner = self.lock();
         inner.threads = inner.threads.saturating_sub(1);
+        self.left.notify_all();
+    }
+
+    /// Waits until all threads have gone but those that were given up, and not longer than so.
+    pub(crate) fn wait_until_left(&self, at_most: Duration) {
+        let inner = self.lock();
+        let waited = self.left.wait_timeout_while(inner, at_most, |inner| inner.threads > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Nothing more will come.

@@ -2,6 +2,7 @@
 //!
 //! Handing in and taking are one call. Only an empty queue lets go of the interpreter and waits.
 
+use crate::waiting::wait;
 use crate::workflow::queue::Job;
 use crate::workflow::shared::Shared;
 use pyo3::ffi;
@@ -44,7 +45,7 @@ impl Seat {
         let job = match queue.try_take(place, thread) {
             Ok(Some(job)) => job,
             Err(()) => return Ok(None),
-            Ok(None) => match py.detach(|| queue.take(place, thread)) {
+            Ok(None) => match wait(py, || queue.take(place, thread)) {
                 Some(job) => job,
                 None => return Ok(None),
             },
@@ -97,7 +98,7 @@ impl Seat {
         if let Some(((task, _), _)) = self.hand_in() {
             let shared = Arc::clone(&self.shared);
             let answer = why.map_or(Ok(holds), |why| Err(why.into()));
-            py.detach(|| shared.control().answer_condition(task, answer));
+            wait(py, || shared.control().answer_condition(task, answer));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::fault::{misused, raised};
 use crate::scripts::project_config;
+use crate::waiting::wait;
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::{Queue, Wanted};
 use crate::workflow::seat::Seat;
@@ -122,7 +123,7 @@ impl Session {
 
     /// Begins.
     fn begin(&self, py: Python<'_>) {
-        py.detach(|| {
+        wait(py, || {
             let plan = hold(&self.plan).take();
             if let (Some(run), Some(plan)) = (&*hold(&self.run), plan) {
                 run.begin(plan);
@@ -138,7 +139,7 @@ impl Session {
     /// Waits until something is wanted: so many threads (above 0), nothing yet (0), the end (-1), interrupts (-2).
     fn attend(&self, py: Python<'_>, at_most_s: f64) -> isize {
         let at_most = Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
-        match py.detach(|| self.shared.queue.attend(at_most)) {
+        match wait(py, || self.shared.queue.attend(at_most)) {
             Wanted::Threads(count) => isize::try_from(count).unwrap_or(isize::MAX),
             Wanted::Nothing => 0,
             Wanted::End => -1,
@@ -269,23 +270,23 @@ impl Session {
 
     /// Asks the run to end.
     fn cancel(&self, py: Python<'_>) {
-        py.detach(|| self.shared.control().cancel(CancelReason::Requested));
+        wait(py, || self.shared.control().cancel(CancelReason::Requested));
     }
 
     /// Ends everything at once.
     fn kill(&self, py: Python<'_>) {
-        py.detach(|| self.shared.control().kill());
+        wait(py, || self.shared.control().kill());
     }
 
     /// Asks one task to end.
     fn cancel_task(&self, py: Python<'_>, task: u32) {
-        py.detach(|| self.shared.control().cancel_task(TaskIndex(task)));
+        wait(py, || self.shared.control().cancel_task(TaskIndex(task)));
     }
 
     /// Answers a task that waits.
     fn answer(&self, py: Python<'_>, task: u32, approved: bool, comment: &str) -> bool {
         let task = TaskIndex(task);
-        py.detach(|| {
+        wait(py, || {
             let control = self.shared.control();
             let waits =
                 control.look(|state| state.task(task).is_some_and(|task| task.status == TaskStatus::Waiting));
@@ -301,14 +302,16 @@ impl Session {
                 return Ok(());
             };
             let _ = self.state.set(run.wait()?);
+            // They have nothing more to do, and shall not be under way when the program leaves.
+            self.shared.queue.wait_until_left(Duration::from_secs(1));
             Ok(())
         };
-        py.detach(finish).map_err(|error| raised(py, CliError::from(error)))
+        wait(py, finish).map_err(|error| raised(py, CliError::from(error)))
     }
 
     /// Leaves the run to end by itself.
     fn abandon(&self, py: Python<'_>) {
-        py.detach(|| {
+        wait(py, || {
             if let Some(run) = hold(&self.run).take() {
                 run.abandon();
             }
@@ -318,7 +321,7 @@ impl Session {
     /// Waits until a task has its last status and returns it; `None` when the time is over before.
     fn wait_task(&self, py: Python<'_>, task: u32, at_most_s: f64) -> Option<&'static str> {
         let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
-        py.detach(|| {
+        wait(py, || {
             // From the newest event on: what happened before is in the state already.
             let mut feed = self.feed.at(self.look(State::next_seq));
             loop {
@@ -413,7 +416,7 @@ impl Session {
     fn events(&self, py: Python<'_>, from_: u64, at_most_s: f64) -> Option<Vec<String>> {
         let mut feed = self.feed.at(from_);
         let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
-        match py.detach(|| feed.next(Some(deadline))) {
+        match wait(py, || feed.next(Some(deadline))) {
             News::Events(events) => {
                 Some(events.iter().filter_map(|event| serde_json::to_string(&**event).ok()).collect())
             }

@@ -1,0 +1,31 @@
+//! Waiting without the interpreter, in threads that it may outlive.
+//!
+//! A thread that wants the interpreter back while that is going down would be ended in the middle of our frames. So
+//! once the program leaves, a thread other than its own that comes out of a wait goes to sleep for good.
+
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// Says that the interpreter goes down. Called when the program leaves, in its main thread.
+#[pyfunction]
+pub(crate) fn leave() {
+    LEAVING.store(true, Ordering::SeqCst);
+}
+
+/// Lets go of the interpreter while something is waited for.
+pub(crate) fn wait<T: Send>(py: Python<'_>, wait: impl FnOnce() -> T + Send) -> T {
+    py.detach(|| {
+        let result = wait();
+        while LEAVING.load(Ordering::SeqCst) && !is_main() {
+            std::thread::park();
+        }
+        result
+    })
+}
+
+fn is_main() -> bool {
+    // SAFETY: asks for two numbers.
+    unsafe { libc::gettid() == libc::getpid() }
+}
