@@ -348,4 +348,4 @@ def test_a_cancelled_caller_goes_on_at_once_and_what_it_started_ends(ledger: Led
         assert ledger.processes()
 
     asyncio.run(main())
-    wait_for("its end", lambda: not ledger.alive(), within_s=5)
+    wait_for("its end", lambda: not ledger.alive(), DEADLINE_S)

@@ -395,8 +395,8 @@ def test_an_interrupt_ends_the_program_and_all_it_started(
         _, errors = program.communicate(timeout=DEADLINE_S)
         watchdog.cancel()
     assert told == "interrupted"
-    # 200 ms on a machine that has nothing else to do.
-    assert float(at) - sent_at < 2
+    # 200 ms on a machine that has nothing else to do; a loaded one may take its time.
+    assert float(at) - sent_at < 20
     assert program.returncode == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt"), errors
     assert_gone(ledger, helpers)
