@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -195,8 +196,8 @@ def test_a_spiteful_value_reaches_who_needs_it() -> None:
     assert run["use"] == ["Spiteful", "Spiteful"]
     assert run.ok and isinstance(run["make"], Spiteful)
     assert repr(run)
-    again = ended(wf)
-    del run, again
+    del run, wf
+    gc.collect()
 
 
 def nested(depth: int) -> list[Any]:

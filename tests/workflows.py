@@ -29,7 +29,12 @@ def same(max_examples: int) -> settings:
 
 def ended(workflow: Workflow) -> Run:
     """Carry a workflow out, and see that it ends and leaves no task behind."""
-    return whole(workflow.start().wait(DEADLINE_S))
+    handle = workflow.start()
+    try:
+        return whole(handle.wait(DEADLINE_S))
+    except TimeoutError:
+        handle.kill()
+        raise
 
 
 def whole(run: Run) -> Run:
