@@ -1,21 +1,19 @@
-"""Workflows as they are declared: values, triggers, conditions, trying again, order, commands."""
+"""Workflows as they are declared: values, triggers, conditions, trying again, order and limits."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import itertools
-import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import dirigent
 import pytest
-from dirigent import RetryPolicy, TaskContext, TaskResult, UsageError, Workflow
+from dirigent import RetryPolicy, TaskContext, TaskResult, Workflow
 
-from tests.children import DEADLINE_S, write_script
+from tests.children import DEADLINE_S
 from tests.workflows import ended, ends_of, most_at_once, started_in_order, statuses
 
 
@@ -74,6 +72,14 @@ def test_values_arrive_as_the_parameters_named_after_their_tasks() -> None:
     }
 
 
+@dataclass
+class Unhashable:
+    by: int
+
+    def __call__(self, one: int) -> int:
+        return one + self.by
+
+
 class Adder:
     """Things that can be called."""
 
@@ -102,6 +108,7 @@ def test_everything_that_can_be_called_is_an_action() -> None:
     wf = Workflow("callables").add_task("one", lambda: 1)
     needs = ["one"]
     wf.add_task("instance", Adder(1), needs)
+    wf.add_task("no hash", Unhashable(1), needs).add_task("equal, but another", Unhashable(1), needs)
     wf.add_task("method", Adder(2).method, needs)
     wf.add_task("static", Adder.static, needs)
     wf.add_task("coroutine method", Adder(4).later, needs)
@@ -114,6 +121,8 @@ def test_everything_that_can_be_called_is_an_action() -> None:
     assert dict(ended(wf)) == {
         "one": 1,
         "instance": 2,
+        "no hash": 2,
+        "equal, but another": 2,
         "method": 3,
         "static": 4,
         "coroutine method": 5,
@@ -124,6 +133,27 @@ def test_everything_that_can_be_called_is_an_action() -> None:
         "wrapped": 9,
         "returns a coroutine": 7,
     }
+
+
+def test_where_a_need_has_no_value_the_default_counts() -> None:
+    wf = (
+        Workflow("defaults", fail_fast=False)
+        .add_task("bad", fail)
+        .add_task("out", lambda: 1, condition=never)
+    )
+    needs = ["bad", "out"]
+    wf.add_task("defaults", lambda bad="none", out="left": (bad, out), needs, trigger="all_done")
+    wf.add_task("everything", lambda **values: values, needs, trigger="all_done")
+    wf.add_task("no default", lambda bad: bad, needs, trigger="all_done")
+    run = ended(wf)
+    assert (run["defaults"], run["everything"]) == (("none", "left"), {})
+    assert isinstance(run.tasks["no default"].error, TypeError)
+
+
+def test_many_tasks_can_be_added_at_once() -> None:
+    wf = Workflow("many").add_tasks((f"{number}", lambda: 1, ()) for number in range(3))
+    wf.add_tasks([("sum", lambda **values: sum(values.values()), ["0", "1", "2"])])
+    assert dict(ended(wf)) == {"0": 1, "1": 1, "2": 1, "sum": 3}
 
 
 def test_a_value_is_passed_on_and_not_copied() -> None:
@@ -398,6 +428,26 @@ def test_only_the_exceptions_named_are_tried_again() -> None:
     }
 
 
+def test_what_waits_for_another_attempt_is_tried_again_after_a_failure_elsewhere() -> None:
+    failed = threading.Event()
+    calls = itertools.count(1)
+
+    def flaky() -> int:
+        if (call := next(calls)) == 1:
+            failed.wait(DEADLINE_S)
+            raise ValueError("not yet")
+        return call
+
+    wf = (
+        Workflow("fail fast")
+        .add_task("flaky", flaky, retry_policy=RetryPolicy(2, 0.01))
+        .add_task("bad", fail)
+    )
+    wf.add_task("noticed", failed.set, ["bad"], trigger="any_failed").add_task("then", lambda: 1, ["flaky"])
+    run = ended(wf)
+    assert run["flaky"] == 2 and statuses(run)["then"] == "skipped"
+
+
 def test_a_command_is_tried_again_after_any_failure(tmp_path: Path) -> None:
     line = f"echo x >> {tmp_path}/calls; [ $(wc -l < {tmp_path}/calls) = 3 ]"
     wf = Workflow("retry").add_shell("x", line, retry_policy=RetryPolicy(3, **NO_DELAY))
@@ -491,69 +541,3 @@ def test_a_rate_is_never_exceeded() -> None:
     run = ended(wf)
     at_ms = [event["at_ms"] for event in run.events() if event["kind"] == "attempt_started"]
     assert all(third - first >= 999 for first, third in zip(at_ms, at_ms[2:], strict=False)), at_ms
-
-
-# --- commands -------------------------------------------------------------------------------------
-
-
-def test_a_command_gets_its_arguments_folder_and_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAKEN_AWAY", "x")
-    monkeypatch.setenv("INHERITED", "y")
-    hard = ["a b", "$HOME", "*", "; rm -rf x", "", "--flag", "é\n"]
-    tell = "import json, os, sys; print(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]))"
-    wf = Workflow("commands")
-    env = {"GIVEN": "$HOME; `x`", "TAKEN_AWAY": None}
-    wf.add_command("tell", [sys.executable, "-c", tell, *hard], cwd=tmp_path, env=env)
-    wf.add_task("told", lambda tell: __import__("json").loads(tell.stdout), ["tell"])
-    wf.add_command("here", ["pwd"]).add_task("folder", lambda here: here.stdout.strip(), ["here"])
-    declared_in = os.getcwd()
-    monkeypatch.chdir(tmp_path)
-    run = ended(wf)
-    args, folder, environment = run["told"]
-    assert (args, folder) == (hard, str(tmp_path))
-    assert (environment["GIVEN"], environment["INHERITED"]) == ("$HOME; `x`", "y")
-    assert "TAKEN_AWAY" not in environment
-    assert run["folder"] == declared_in
-
-
-def test_the_value_of_a_command_is_what_it_left() -> None:
-    wf = Workflow("commands")
-    wf.add_shell("say", "echo out; printf 'err\\377' >&2; exit 3", allowed_exit_codes=[0, 3]).add_shell(
-        "quiet", ":"
-    )
-    wf.add_task(
-        "look", lambda say, quiet: (say.exit_code, say.stdout, say.stderr, quiet.stdout), ["say", "quiet"]
-    )
-    assert ended(wf)["look"] == (3, "out\n", "err�", "")
-
-
-def test_a_command_fails_with_its_exit_code() -> None:
-    wf = (
-        Workflow("commands", fail_fast=False)
-        .add_shell("x", "echo why >&2; exit 3")
-        .add_command("y", ["false"])
-    )
-    wf.add_shell("zero is not allowed", "exit 0", allowed_exit_codes=[1])
-    run = ended(wf)
-    sentences = {name: result.sentence for name, result in run.tasks.items()}
-    assert sentences["x"] == "failed with exit code 3"
-    assert sentences["zero is not allowed"] == "failed with exit code 0"
-    with pytest.raises(dirigent.TaskFailedError, match="task `y` failed with exit code 1"):
-        run["y"]
-    assert ends_of(run, "x")[0]["last_lines"].strip() == "why"
-
-
-def test_scripts_run_by_their_kind(tmp_path: Path) -> None:
-    python = tmp_path / "tell me.py"
-    python.write_text("import sys; print('python', *sys.argv[1:], sys.executable)")
-    shell = tmp_path / "plain.sh"
-    shell.write_text("echo shell $1")
-    own = write_script(tmp_path / "own", "echo own ${BASH_VERSION:+bash}")
-    wf = Workflow("scripts").add_script("python", python, args=["a b", "$c"])
-    wf.add_script("shell", os.path.relpath(shell), args=["x"]).add_script("own", own)
-    wf.add_task("told", lambda **results: [it.stdout for it in results.values()], ["python", "shell", "own"])
-    assert ended(wf)["told"] == [f"python a b $c {sys.executable}\n", "shell x\n", "own bash\n"]
-    with pytest.raises(UsageError, match=r"not there: .*missing.py"):
-        wf.add_script("missing", tmp_path / "missing.py")

@@ -168,6 +168,18 @@ def test_a_failure_in_a_process_shows_where_it_was() -> None:
     assert "in outer" in str(error.__cause__) and "in inner" in str(error.__cause__)
 
 
+def test_an_exception_that_cannot_come_back_is_told_as_what_it_was() -> None:
+    class Two(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(f"{one} and {two}")
+
+    def work() -> None:
+        raise Two(1, 2)
+
+    sentence = ended(Workflow("far").add_task("x", work, isolation="process")).tasks["x"].sentence
+    assert "Two" in sentence and "1 and 2" in sentence
+
+
 # --- values ---------------------------------------------------------------------------------------
 
 
@@ -401,6 +413,36 @@ def test_an_interrupt_ends_the_program_and_all_it_started(
     assert program.returncode == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt"), errors
     assert_gone(ledger, helpers)
+
+
+def test_functions_end_on_an_interrupt_though_the_program_goes_on() -> None:
+    code = """
+import os, time
+from dirigent import Workflow
+
+def thread():
+    os.write(1, b"began\\n")
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        os.write(1, b"ended\\n")
+
+try:
+    Workflow("w").add_task("thread", thread).run_sync()
+except KeyboardInterrupt:
+    os.write(1, b"interrupted\\n")
+time.sleep(600)
+"""
+    with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as program:
+        watchdog = threading.Timer(DEADLINE_S, program.kill)
+        watchdog.start()
+        assert program.stdout is not None
+        assert program.stdout.readline() == "began\n"
+        program.send_signal(signal.SIGINT)
+        told = {program.stdout.readline(), program.stdout.readline()}
+        watchdog.cancel()
+        assert told == {"interrupted\n", "ended\n"} and program.poll() is None
 
 
 def test_a_command_that_ignores_requests_does_not_outlive_an_interrupted_program(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from dirigent import (
     RetryPolicy,
     Run,
     Task,
+    TaskContext,
     TaskFailedError,
     TaskSkippedError,
     TaskStatus,
@@ -110,6 +112,20 @@ def test_each_call_has_the_time_limit_and_the_attempts() -> None:
     assert statuses(run) == {"m": "failed", "m[0]": "timed_out"}
 
 
+def test_calls_take_the_options_of_functions() -> None:
+    here, calls = os.getpid(), itertools.count()
+    wf = Workflow("map", fail_fast=False, resources={"door": 1})
+    wf.add_map("far", lambda item: (item, os.getpid() != here), [1, 2], isolation="process")
+    wf.add_map("again", lambda _: next(calls), [1], repeat_until=lambda value: value == 2, max_repeats=5)
+    wf.add_map("never", str, [1], repeat_until=lambda _: False, max_repeats=2)
+    wf.add_map("one at a time", lambda _: threading.Event().wait(0.001), range(5), pool="door")
+    wf.add_map("left out", one, [1], condition=lambda _: False)
+    run = ended(wf)
+    assert (run["far"], run["again"]) == ([(1, True), (2, True)], [2])
+    assert (statuses(run)["never"], statuses(run)["left out"]) == ("failed", "skipped")
+    assert most_at_once(run, (f"one at a time[{number}]" for number in range(5))) == 1
+
+
 def test_a_limit_holds_back_the_calls_of_one_task_alone() -> None:
     beside = threading.Barrier(3)
     wf = Workflow("map").add_map("m", lambda _: threading.Event().wait(0.001), range(12), limit=2)
@@ -171,6 +187,12 @@ def test_a_part_that_fails_fails_as_a_task() -> None:
     }
 
 
+def test_workflows_cannot_be_tasks_of_each_other() -> None:
+    first, second = Workflow("first").add_task("x", one), Workflow("second")
+    with pytest.raises(UsageError, match="cannot be a task of itself"):
+        ended(first.add_workflow("second", second.add_workflow("first", first)))
+
+
 def test_a_part_whose_condition_does_not_hold_has_no_tasks() -> None:
     wf = Workflow("outer").add_workflow("part", part(), condition=lambda _: False)
     assert statuses(ended(wf)) == {"part": "skipped"}
@@ -203,8 +225,18 @@ def test_an_approval_waits_without_a_slot_until_it_is_answered() -> None:
         "delete": "skipped",
     }
     assert "too risky" in run.tasks["not ok"].sentence
+    assert run["ok"] is None
     with pytest.raises(WorkflowError, match="waits for no answer"):
         handle.reject("ok")
+
+
+def test_an_approval_can_depend_on_a_condition() -> None:
+    wf = (
+        Workflow("ask")
+        .add_task("a", one)
+        .add_approval("no", "?", ["a"], condition=lambda r: r["a"].value > 1)
+    )
+    assert statuses(ended(wf)) == {"a": "completed", "no": "skipped"}
 
 
 def test_an_approval_that_nobody_gives_runs_out_of_time() -> None:
@@ -249,6 +281,14 @@ def test_a_name_can_be_given_once() -> None:
     assert len(wf) == 1 and dict(ended(wf)) == {"a": 1}
 
 
+async def later(_: object) -> bool:
+    return False
+
+
+def with_context(context: TaskContext) -> None:
+    context.log("never")
+
+
 WRONG: list[tuple[str, Callable[[Workflow], object]]] = [
     ("`retires` is no option", lambda wf: wf.add_task("x", one, retires=3)),
     ("did you mean `trigger`", lambda wf: wf.add_task("x", one, tigger="always")),
@@ -267,6 +307,15 @@ WRONG: list[tuple[str, Callable[[Workflow], object]]] = [
     ("a delay is not negative", lambda wf: wf.add_task("x", one, repeat_until=bool, repeat_delay=-1)),
     ("the command of task `x` is empty", lambda wf: wf.add_command("x", [])),
     ("cannot be a task of itself", lambda wf: wf.add_workflow("x", wf)),
+    ("answers at once", lambda wf: wf.add_task("x", one, condition=later)),
+    ("answers at once", lambda wf: wf.add_task("x", one, transform_result=later)),
+    ("answers at once", lambda wf: wf.add_task("x", one, repeat_until=later)),
+    ("answers at once", lambda wf: wf.add_task("x", one, condition=True)),
+    ("a list of names", lambda wf: wf.add_task("x", one, dependencies="a")),
+    ("TaskContext", lambda wf: wf.add_task("x", with_context, isolation="process")),
+    ("isolation", lambda wf: wf.add_workflow("x", Workflow("y"), isolation="process")),
+    ("isolation", lambda wf: wf.add_command("x", ["true"], isolation="process")),
+    ("repeat_until", lambda wf: wf.add_command("x", ["true"], repeat_until=bool)),
     ("max_attempts is 1 or more", lambda _: RetryPolicy(0)),
     ("exponential_base is 1 or more", lambda _: RetryPolicy(exponential_base=0.5)),
     ("jitter is from 0 to 1", lambda _: RetryPolicy(jitter=2)),

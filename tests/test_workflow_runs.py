@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dirigent import RetryPolicy, TaskContext, TaskInterrupt, TaskTimeoutError, Workflow, WorkflowError
+from dirigent import (
+    RetryPolicy,
+    TaskCancelledError,
+    TaskContext,
+    TaskInterrupt,
+    TaskTimeoutError,
+    Workflow,
+    WorkflowError,
+)
 
 from tests.children import DEADLINE_S, Ledger, wait_for
 from tests.workflows import (
@@ -109,7 +118,9 @@ def test_an_attempt_that_took_too_long_can_be_tried_again() -> None:
             release.wait(DEADLINE_S)
         return call
 
-    wf = Workflow("again").add_task("x", work, timeout=2, retry_policy=RetryPolicy(5, 0))
+    # What a policy says of exceptions does not count for time that ran out.
+    policy = RetryPolicy(5, 0, retry_on=(KeyError,))
+    wf = Workflow("again").add_task("x", work, timeout=2, retry_policy=policy)
     run = ended(wf)
     release.set()
     assert run["x"] == run.tasks["x"].attempts >= 2
@@ -132,6 +143,17 @@ def test_a_function_in_a_process_that_takes_too_long_is_ended_with_all_it_starte
         return bool(ledger.processes())
 
     with_time_enough(attempt, (2, 10, 60))
+
+
+def test_a_coroutine_function_can_have_a_process_of_its_own() -> None:
+    here = os.getpid()
+
+    async def later(one: int) -> tuple[int, bool]:
+        await asyncio.sleep(0)
+        return one, os.getpid() != here
+
+    wf = Workflow("far").add_task("one", one).add_task("later", later, ["one"], isolation="process")
+    assert ended(wf)["later"] == (1, True)
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ledger: Ledger) -> None:
@@ -160,7 +182,7 @@ def test_a_run_that_takes_too_long_is_ended_whole(ledger: Ledger) -> None:
         mortal = ("thread", "coroutine", "command", "after", "asked")
         assert statuses(run) == {**dict.fromkeys(mortal, "cancelled"), "tidy": "completed"}
         assert (run.ok, run.verdict, tidied) == (False, "failed", [1])
-        with pytest.raises(WorkflowError):
+        with pytest.raises(WorkflowError, match="longer than it may"):
             run.raise_for_failures()
         assert not ledger.alive()
         return bool(ledger.processes()) and thread.began.is_set() and coroutine.began.is_set()
@@ -200,10 +222,25 @@ def test_a_run_can_be_cancelled_from_another_thread(ledger: Ledger) -> None:
     assert not ledger.alive()
     wait_until_begun(thread.over, coroutine.over)
     assert thread.ended_by == [TaskInterrupt] and coroutine.ended_by == [asyncio.CancelledError]
+    with pytest.raises(TaskCancelledError, match="task `thread` was cancelled"):
+        run["thread"]
     with pytest.raises(WorkflowError, match="was cancelled") as caught:
         run.raise_for_failures()
     assert caught.value.code == "run.cancelled"
     handle.cancel()
+
+
+def test_a_run_can_be_looked_at_and_cancelled_as_soon_as_it_is_started() -> None:
+    release = threading.Event()
+    wf = Workflow("at once").add_task("a", release.wait).add_task("b", one, ["a"])
+    for whole_run in (True, False) * 50:
+        handle = wf.start()
+        assert list(handle.tasks) == ["a", "b"] and handle.tasks["b"].status.value == "pending"
+        handle.cancel(None if whole_run else "a")
+        run = whole(handle.wait(DEADLINE_S))
+        assert statuses(run) == {"a": "cancelled", "b": "cancelled" if whole_run else "skipped"}
+        assert run.verdict == ("cancelled" if whole_run else "failed")
+    release.set()
 
 
 def test_a_task_can_cancel_the_run_it_is_a_part_of() -> None:
