@@ -1,7 +1,8 @@
 //! Simulated runs: random workflows, random faults, and rules that hold at every step of every one of them.
 //!
 //! A run that breaks a rule is named by its seed, and carried out again by
-//! `DIRIGENT_SIM_SEED=<seed> cargo test -p dirigent-core --test simulation`.
+//! `DIRIGENT_SIM_SEED=<seed> cargo test -p dirigent-core --test simulation`. `DIRIGENT_SIM_RUNS=<count>` makes more runs or
+//! fewer.
 
 mod chance;
 mod workflow;
@@ -14,6 +15,12 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const RUNS: u64 = 10_000;
+
+/// A number that somebody set for this run of the tests.
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))
+}
 
 fn simulate(seed: u64) -> Driver {
     let mut driver = Driver::new(seed);
@@ -34,9 +41,9 @@ fn simulate(seed: u64) -> Driver {
 
 #[test]
 fn every_rule_holds_at_every_step_of_ten_thousand_random_runs() {
-    match std::env::var("DIRIGENT_SIM_SEED") {
-        Ok(seed) => drop(simulate(seed.parse().expect("DIRIGENT_SIM_SEED is a number"))),
-        Err(_) => (0..RUNS).for_each(|seed| drop(simulate(seed))),
+    match setting("DIRIGENT_SIM_SEED") {
+        Some(seed) => drop(simulate(seed)),
+        None => (0..setting("DIRIGENT_SIM_RUNS").unwrap_or(RUNS)).for_each(|seed| drop(simulate(seed))),
     }
 }
 
