@@ -124,6 +124,103 @@ def test_a_flow_that_is_cancelled_at_once_never_succeeds() -> None:
             handle.result(DEADLINE_S)
 
 
+def test_a_flow_whose_body_raised_has_failed() -> None:
+    began = threading.Event()
+
+    @task
+    def long() -> None:
+        until_interrupted(began, threading.Event())
+
+    @flow
+    def broken() -> None:
+        long()
+        wait_until_begun(began)
+        raise KeyError("mine")
+
+    handle = broken.submit()
+    with pytest.raises(KeyError):
+        handle.result(DEADLINE_S)
+    run = handle.run.wait(DEADLINE_S)
+    assert (run.ok, run.verdict) == (False, "failed")
+    assert run.tasks["long"].status == "cancelled"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_whose_body_handled_a_failure_has_succeeded(is_async: bool) -> None:
+    @flow
+    def careful() -> str:
+        assert fail().exception() is not None
+        return "handled"
+
+    @flow
+    async def careful_async() -> str:
+        with pytest.raises(TaskFailedError):
+            await fail()
+        return "handled"
+
+    handle = (careful_async if is_async else careful).submit()
+    assert handle.result(DEADLINE_S) == "handled"
+    run = handle.run.wait(DEADLINE_S)
+    assert (run.ok, run.verdict) == (True, "succeeded")
+    assert run.raise_for_failures() is run
+    assert [failed.name for failed in run.failed] == ["fail"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_in_which_nobody_looked_at_a_failure_has_failed(is_async: bool) -> None:
+    gate = threading.Event()
+
+    @task
+    def fail_later() -> None:
+        assert gate.wait(DEADLINE_S)
+        raise LookupError("late")
+
+    @flow
+    def blind() -> str:
+        fail_later()
+        later(1)
+        threading.Timer(0.05, gate.set).start()
+        return "all well"
+
+    @flow
+    async def blind_async() -> str:
+        return blind()  # type: ignore[no-any-return]
+
+    handle = (blind_async if is_async else blind).submit()
+    with pytest.raises(TaskFailedError, match="nobody asked for its result"):
+        handle.result(DEADLINE_S)
+    run = handle.run.wait(DEADLINE_S)
+    assert (run.ok, run.verdict) == (False, "failed")
+    assert run.tasks["body"].status == "failed"
+
+
+def test_a_task_cancelled_alone_is_no_success_unless_somebody_looked() -> None:
+    began = threading.Event()
+
+    @task
+    def long() -> None:
+        until_interrupted(began, threading.Event())
+
+    @flow
+    def leaving(looks: bool) -> str:
+        future = long()
+        if looks:
+            assert isinstance(future.exception(), TaskCancelledError)
+        return "left"
+
+    for looks in (True, False):
+        began.clear()
+        handle = leaving.submit(looks)
+        wait_until_begun(began)
+        handle.run.cancel("long")
+        if looks:
+            assert handle.result(DEADLINE_S) == "left"
+        else:
+            with pytest.raises(TaskFailedError, match="`long` was cancelled, and nobody asked"):
+                handle.result(DEADLINE_S)
+        assert handle.run.wait(DEADLINE_S).ok is looks
+
+
 def test_an_interrupt_ends_a_flow_at_once(tmp_path: Path) -> None:
     code = """
 import time

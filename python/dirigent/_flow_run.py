@@ -48,6 +48,8 @@ _THREADS = "threads"
 _BODY = "body"
 _POLICY = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2}
 _SLOTLESS = json.dumps({**_POLICY, "slotless": True})
+#: The run goes as its body does, which knows of every failure whether somebody looked at it.
+_OF_BODY = json.dumps({**_POLICY, "slotless": True, "decides": True})
 #: How long the end of a run waits for coroutines that were cancelled.
 _PATIENCE_S = 5.0
 #: The task that an event is about.
@@ -84,7 +86,7 @@ class FlowRun:
         carry = _carry_async_body if flow.is_async else _carry_body
         plan = workflow._plan
         function = plan.function(carry, flow.shown, [], flow.is_async)
-        plan.add_function(_BODY, None, function, (self._holder,), None, plan.policy(_SLOTLESS), None)
+        plan.add_function(_BODY, None, function, (self._holder,), None, plan.policy(_OF_BODY), None)
         self.flow = flow
         self.args = args
         self.kwargs = kwargs
@@ -107,6 +109,9 @@ class FlowRun:
         self._arrivals: dict[int, list[asyncio.Future[None]]] = {}
         self._watcher: threading.Thread | None = None
         self._raised: BaseException | None = None
+        #: The first task that may not have ended when the body has returned.
+        self._settled_to = 1
+        self._is_closed = False
         self._is_over = False
 
     # --- declaring ---
@@ -141,7 +146,8 @@ class FlowRun:
         # Nobody else adds tasks meanwhile: those of the plan get the next places.
         with self.lock:
             first = len(self._session)
-            hand_over(plan)
+            if not self._is_closed:
+                hand_over(plan)
             if calls and len(self._session) == first:
                 raise WorkflowError(
                     f"the run of flow `{self.flow.name}` has ended and takes no more tasks", "run.ended"
@@ -367,6 +373,33 @@ class FlowRun:
 
         threading.Thread(target=end, name="dirigent-end", daemon=True).start()
 
+    def finish(self) -> None:
+        """Wait for what the body did not wait for; after that the run takes no more tasks.
+
+        Raises:
+            TaskFailedError: A task failed, and nobody looked at it.
+        """
+        while (index := self._first_open()) is not None:
+            self.wait(Future(self, index, self._session.name(index)), None)
+        self._raise_unseen()
+
+    async def finish_on_loop(self) -> None:
+        """The same on an event loop."""
+        while (index := self._first_open()) is not None:
+            await self.arrival(Future(self, index, self._session.name(index)))
+        self._raise_unseen()
+
+    def _first_open(self) -> int | None:
+        """The first task besides the body that has not ended; where there is none, none will come any more."""
+        with self.lock:
+            statuses = self._session.statuses()
+            for index, status in enumerate(statuses[self._settled_to :], self._settled_to):
+                if status not in ENDS:
+                    self._settled_to = index
+                    return index
+            self._is_closed = True
+        return None
+
     def __enter__(self) -> FlowRun:
         return self
 
@@ -409,9 +442,7 @@ class FlowRun:
         if error is not None:
             # Where it was raised in here says nothing.
             raise error.with_traceback(None)
-        value = self._run[_BODY]
-        self._raise_unseen()
-        return value
+        return self._run[_BODY]
 
     def _raise_origin(self, skipped: str) -> None:
         """Raise what kept a task from being carried out, where that is the failure of another one."""
@@ -425,11 +456,12 @@ class FlowRun:
         """Whether a task failed, and not only as the whole of calls of which one did."""
         fan = self._fans.get(index)
         is_whole = fan is not None and fan.whole._futures is not None
-        return not is_whole and self._ended(index) in ("failed", "timed_out")
+        return not is_whole and self._ended(index) in ("failed", "timed_out", "cancelled")
 
     def _raise_unseen(self) -> None:
-        failures = (index for index in range(1, len(self._session)) if index not in self._seen)
-        unseen = [index for index in failures if self._failed_itself(index)]
+        ends = enumerate(self._session.statuses())
+        failures = [index for index, status in ends if status not in ("completed", "skipped")]
+        unseen = [index for index in failures if index not in self._seen and self._failed_itself(index)]
         if not unseen:
             return
         first = self._run.tasks[self._session.name(unseen[0])]
@@ -483,7 +515,9 @@ def _carry_body(holder: list[FlowRun]) -> Any:
     except BaseException as error:
         run.give_up(error)
         raise
-    return settled(returned)
+    value = settled(returned)
+    run.finish()
+    return value
 
 
 async def _carry_async_body(holder: list[FlowRun]) -> Any:
@@ -499,7 +533,9 @@ async def _carry_async_body(holder: list[FlowRun]) -> Any:
         raise
     for future in futures_in(returned):
         await future
-    return settled(returned)
+    value = settled(returned)
+    await run.finish_on_loop()
+    return value
 
 
 class _Serving:

@@ -190,7 +190,8 @@ class Run(Mapping[str, Any]):
 
     @property
     def ok(self) -> bool:
-        """Whether every task completed, or was skipped by its declaration or its condition."""
+        """Whether every task completed, or was skipped by its declaration or its condition; of a flow, whether that did
+        what it was for, whatever became of its tasks."""
         return self._session.verdict() == "succeeded"
 
     @property

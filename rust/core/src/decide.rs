@@ -4,12 +4,13 @@
 //! records and applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by
 //! folding an old journal needs nothing else to go on.
 
-use crate::event::{CancelReason, Fact, SkipReason, Verdict};
-use crate::ids::TaskIndex;
+use crate::event::{CancelReason, Fact, Origin, SkipReason, Verdict};
+use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::retry::delay_ms;
 use crate::spec::Task;
 use crate::state::{State, TaskState, TaskStatus};
+use crate::value::Kept;
 use std::sync::Arc;
 
 /// Everything that can be said to a run from outside.
@@ -50,6 +51,19 @@ pub enum Input {
     CancelTask(TaskIndex),
     /// Somebody wants everything to end at once.
     Kill,
+    /// An engine has taken over the run from one that is gone, or that ended it at somebody's wish.
+    Resumed(Box<Origin>),
+    /// A task need not run.
+    Reused {
+        /// The task.
+        task: TaskIndex,
+        /// The run that carried it out.
+        from: RunId,
+        /// How long it took there, in microseconds.
+        saved_us: u64,
+        /// What it gave there, where that was recorded.
+        value: Option<Arc<Kept>>,
+    },
     /// The run's processes have been stopped.
     Suspended,
     /// The run's processes go on.
@@ -82,6 +96,8 @@ pub struct Report {
     pub left_behind: u32,
     /// The last lines it wrote, where it did not succeed.
     pub last_lines: Box<str>,
+    /// What it gave, where that is recorded.
+    pub value: Option<Arc<Kept>>,
 }
 
 impl Report {
@@ -96,6 +112,7 @@ impl Report {
             stderr: None,
             left_behind: 0,
             last_lines: Box::default(),
+            value: None,
         }
     }
 }
@@ -306,6 +323,7 @@ fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
         stderr: report.stderr,
         left_behind: report.left_behind,
         last_lines: report.last_lines,
+        value: report.value,
     }
 }
 
@@ -344,10 +362,70 @@ impl TaskState {
 
 fn verdict(state: &State) -> Verdict {
     let any = |wanted| state.tasks().iter().any(|task| task.status == wanted);
+    let decisive = state.tasks().iter().find(|task| task.spec.policy.decides).map(|task| task.status);
     match state.cancel() {
         Some(CancelReason::TimedOut) => Verdict::Failed,
+        _ if decisive == Some(TaskStatus::Completed) => Verdict::Succeeded,
+        _ if decisive.is_some_and(TaskStatus::is_failure) => Verdict::Failed,
         Some(_) if any(TaskStatus::Cancelled) => Verdict::Cancelled,
         _ if state.first_failure().is_some() || any(TaskStatus::Cancelled) => Verdict::Failed,
         _ => Verdict::Succeeded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Origin};
+    use crate::ids::RunId;
+    use crate::spec::{Action, Policy};
+
+    /// The verdict of a run of a decisive task and two others, after reports on the three and a cancel where that is `None`.
+    fn verdict_after(reports: [Option<Outcome>; 3]) -> Verdict {
+        let task = |decides| {
+            let policy = Arc::new(Policy { decides, ..Policy::default() });
+            let action = Action::Function { function: "f".into() };
+            Arc::new(Task { name: "t".into(), action, needs: Box::default(), policy })
+        };
+        let created = Fact::RunCreated {
+            run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
+            workflow: "w".to_owned(),
+            max_concurrency: 9,
+            fail_fast: false,
+            origin: Box::new(Origin::default()),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+        };
+        let mut state = State::default();
+        let record = |state: &mut State, mut facts: Vec<Fact>| {
+            while !facts.is_empty() {
+                for fact in facts {
+                    state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
+                }
+                facts = follow(state, 0);
+            }
+        };
+        let tasks = vec![task(true), task(false), task(false)];
+        record(&mut state, vec![created, Fact::TasksDeclared { tasks, parent: None }]);
+        for (task, report) in (0..).map(TaskIndex).zip(reports) {
+            let input = report.map_or(Input::Cancel(CancelReason::Requested), |outcome| {
+                Input::AttemptEnded(Report::new(task, 1, outcome))
+            });
+            let facts = decide(&state, input, 0);
+            record(&mut state, facts);
+        }
+        verdict(&state)
+    }
+
+    #[test]
+    fn a_run_goes_as_the_task_does_that_decides() {
+        let raised =
+            || Some(Outcome::Raised { error: "KeyError".into(), message: Box::default(), retryable: false });
+        let returned = || Some(Outcome::Returned);
+        assert_eq!(verdict_after([returned(), raised(), returned()]), Verdict::Succeeded);
+        assert_eq!(verdict_after([raised(), returned(), returned()]), Verdict::Failed);
+        assert_eq!(verdict_after([raised(), returned(), None]), Verdict::Failed);
+        assert_eq!(verdict_after([None, returned(), returned()]), Verdict::Cancelled);
     }
 }

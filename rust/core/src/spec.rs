@@ -192,6 +192,9 @@ pub struct Policy {
     /// Whether it takes no slot, because it only waits for tasks of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub slotless: bool,
+    /// Whether the run went as this task did, whatever became of the others: it knows what they mean.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decides: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
