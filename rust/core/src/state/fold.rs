@@ -377,11 +377,14 @@ impl State {
     }
 
     fn close_child(&mut self, parent: TaskIndex, child: TaskIndex, status: TaskStatus) {
-        // One that another failure kept from starting was to be carried out, unlike others that were skipped.
-        let skipped = self.tasks[child.usize()].skipped.as_deref();
-        let is_well = match status {
-            TaskStatus::Skipped => !matches!(skipped, Some(SkipReason::FailFast { .. })),
-            status => status == TaskStatus::Completed,
+        let siblings = self.families.get(&parent).and_then(|families| families.last());
+        let is_well = match (status, self.tasks[child.usize()].skipped.as_deref()) {
+            (TaskStatus::Skipped, Some(SkipReason::FailFast { .. })) => false,
+            // Where a sibling is to blame, it has been noted already, or was not to run either.
+            (TaskStatus::Skipped, Some(SkipReason::NeedNotMet { need })) => {
+                siblings.is_some_and(|siblings| siblings.contains(&need.0))
+            }
+            (status, _) => matches!(status, TaskStatus::Completed | TaskStatus::Skipped),
         };
         let family = &mut self.tasks[parent.usize()];
         family.open_children -= 1;

@@ -65,6 +65,39 @@ fn a_task_whose_parts_another_failure_kept_from_starting_has_failed() {
 }
 
 #[test]
+fn a_part_that_needs_a_failed_task_outside_makes_its_task_fail() {
+    check(
+        "run: a, b, after(a)
+         a becomes x, y(b), z(y)
+         x succeeds
+         b fails
+         => a: failed · b: failed · after: skipped (needs a) · x: completed · y: skipped (needs b) · z: skipped (needs y)",
+    );
+    check(
+        "run: a, b asks
+         a becomes y(b)
+         b should not run
+         => a: failed · b: skipped (condition) · y: skipped (needs b)",
+    );
+    check(
+        "run: a, b
+         b fails
+         a becomes y(b)
+         => a: failed · b: failed · y: skipped (needs b)",
+    );
+}
+
+#[test]
+fn parts_that_need_a_part_that_was_not_to_run_do_no_harm() {
+    check(
+        "run: a, after(a)
+         a becomes x asks, y(x), z(y)
+         x should not run
+         => a: completed · after: running · x: skipped (condition) · y: skipped (needs x) · z: skipped (needs y)",
+    );
+}
+
+#[test]
 fn parts_may_consist_of_tasks_and_need_tasks_of_the_run() {
     check(
         "run slots=2: a, b

@@ -21,7 +21,7 @@ pub(crate) struct Item {
     pub(crate) repeats: u32,
     pub(crate) outlives_failure: bool,
     pub(crate) outlives_cancel: bool,
-    /// Whether a failure elsewhere kept it from starting.
+    /// Whether it was to be carried out, and something elsewhere kept it from starting.
     pub(crate) is_given_up: bool,
     pub(crate) is_asked: bool,
     pub(crate) is_held: bool,
@@ -333,7 +333,14 @@ impl Record {
             Fact::WaitTimedOut { task } => self.end(task.usize(), TaskStatus::TimedOut),
             Fact::TaskFailed { task, .. } => self.end(task.usize(), TaskStatus::Failed),
             Fact::TaskSkipped { task, reason } => {
-                self.items[task.usize()].is_given_up = matches!(reason, SkipReason::FailFast { .. });
+                self.items[task.usize()].is_given_up = match reason {
+                    SkipReason::FailFast { .. } => true,
+                    SkipReason::NeedNotMet { need } => {
+                        let need = &self.items[need.usize()];
+                        need.parent != self.items[task.usize()].parent || !need.is_well()
+                    }
+                    _ => false,
+                };
                 self.end(task.usize(), TaskStatus::Skipped);
             }
             Fact::TaskCancelled { task } => self.end(task.usize(), TaskStatus::Cancelled),
