@@ -4,13 +4,12 @@
 //! records and applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by
 //! folding an old journal needs nothing else to go on.
 
-use crate::event::{CancelReason, Fact, Origin, SkipReason, Verdict};
-use crate::ids::{RunId, TaskIndex};
+use crate::event::{CancelReason, Fact, SkipReason, Verdict};
+use crate::ids::TaskIndex;
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::retry::delay_ms;
 use crate::spec::Task;
 use crate::state::{State, TaskState, TaskStatus};
-use crate::value::Kept;
 use std::sync::Arc;
 
 /// Everything that can be said to a run from outside.
@@ -51,19 +50,6 @@ pub enum Input {
     CancelTask(TaskIndex),
     /// Somebody wants everything to end at once.
     Kill,
-    /// An engine has taken over the run from one that is gone, or that ended it at somebody's wish.
-    Resumed(Box<Origin>),
-    /// A task need not run.
-    Reused {
-        /// The task.
-        task: TaskIndex,
-        /// The run that carried it out.
-        from: RunId,
-        /// How long it took there, in microseconds.
-        saved_us: u64,
-        /// What it gave there, where that was recorded.
-        value: Option<Arc<Kept>>,
-    },
     /// The run's processes have been stopped.
     Suspended,
     /// The run's processes go on.
@@ -96,8 +82,6 @@ pub struct Report {
     pub left_behind: u32,
     /// The last lines it wrote, where it did not succeed.
     pub last_lines: Box<str>,
-    /// What it gave, where that is recorded.
-    pub value: Option<Arc<Kept>>,
 }
 
 impl Report {
@@ -112,7 +96,6 @@ impl Report {
             stderr: None,
             left_behind: 0,
             last_lines: Box::default(),
-            value: None,
         }
     }
 }
@@ -323,7 +306,6 @@ fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
         stderr: report.stderr,
         left_behind: report.left_behind,
         last_lines: report.last_lines,
-        value: report.value,
     }
 }
 
