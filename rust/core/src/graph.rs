@@ -65,12 +65,7 @@ impl Graph {
         row.iter().chain(later.into_iter().flatten()).copied()
     }
 
-    /// How many tasks there are.
-    pub fn len(&self) -> usize {
-        self.need_counts.len()
-    }
-
-    /// Whether there are none.
+    /// Whether there are no tasks.
     pub fn is_empty(&self) -> bool {
         self.need_counts.is_empty()
     }

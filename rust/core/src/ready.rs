@@ -141,11 +141,6 @@ impl Use {
         }
     }
 
-    /// Whether any resource is held beyond what there is. For tests of the rules.
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.resources.iter().zip(&self.held).any(|(resource, held)| *held > resource.capacity)
-    }
-
     /// When, after now, the first part of a rate that is waited for is free again.
     pub(crate) fn next_due_ms(&self, now_ms: i64, is_awaited: impl Fn(u32) -> bool) -> Option<i64> {
         let due = |(i, resource): (usize, &Resource)| {

@@ -172,11 +172,6 @@ impl State {
         self.tasks.iter().filter(|task| task.status == status).count()
     }
 
-    /// Whether some resource is claimed beyond what there is. Never: for tests of the rules.
-    pub fn is_overclaimed(&self) -> bool {
-        self.use_of.is_exceeded()
-    }
-
     /// The next moment after this one at which something follows by itself; `None` while there is no such moment.
     pub fn next_due_ms(&self, now_ms: i64) -> Option<i64> {
         if self.is_suspended() || self.end.is_some() {
