@@ -270,3 +270,132 @@ impl State {
         picked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{Input, Report, decide, follow};
+    use crate::event::Fact;
+    use crate::outcome::Outcome;
+    use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
+    use std::sync::Arc;
+
+    /// A run of these tasks that has not begun.
+    fn created(tasks: Vec<Arc<Task>>) -> Vec<Fact> {
+        let created = Fact::RunCreated {
+            run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
+            workflow: "w".to_owned(),
+            max_concurrency: 9,
+            fail_fast: false,
+            origin: Box::new(Origin::default()),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+        };
+        vec![created, Fact::TasksDeclared { tasks, parent: None }]
+    }
+
+    fn task(action: &Action, policy: Policy) -> Arc<Task> {
+        Arc::new(Task {
+            name: "t".into(),
+            action: action.clone(),
+            needs: Box::default(),
+            policy: Arc::new(policy),
+        })
+    }
+
+    fn function() -> Action {
+        Action::Function { function: "f".into() }
+    }
+
+    fn command() -> Action {
+        Action::Command(Box::new(Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() }))
+    }
+
+    /// Applies facts and all that follows from them, holding what the state keeps against what there is.
+    fn apply(state: &mut State, mut facts: Vec<Fact>, at_ms: i64) {
+        while !facts.is_empty() {
+            for fact in facts {
+                state.apply(&Event { seq: state.next_seq(), at_ms, fact });
+                assert_eq!(state.counts(), counted(state));
+            }
+            facts = follow(state, at_ms);
+        }
+        let is_told =
+            state.doomed.is_empty() && state.finished_parents.is_empty() && state.orphans.is_empty();
+        assert!(is_told, "nothing is left to tell: {:?}", state.orphans);
+    }
+
+    fn say(state: &mut State, input: Input, at_ms: i64) {
+        let facts = decide(state, input, at_ms);
+        apply(state, facts, at_ms);
+    }
+
+    /// The counts, by looking at every task.
+    fn counted(state: &State) -> Counts {
+        let count =
+            |which: fn(&TaskState) -> bool| state.tasks.iter().filter(|task| which(task)).count() as u32;
+        Counts {
+            open: count(|task| !task.status.is_final()),
+            open_regular: count(|task| !task.status.is_final() && !task.spec.policy.teardown),
+            mortal_by_failure: count(|task| is_unstarted(task) && !task.outlives_failure),
+            mortal_by_cancel: count(|task| is_idle(task) && !task.outlives_cancel),
+            idle: count(is_idle),
+            running_mortal: count(|task| task.is_running_function() && !task.outlives_cancel),
+            running_functions: count(TaskState::is_running_function),
+            idle_slotless: count(|task| is_idle(task) && task.spec.policy.slotless),
+        }
+    }
+
+    fn is_unstarted(task: &TaskState) -> bool {
+        task.status == TaskStatus::Pending || task.status == TaskStatus::Waiting
+    }
+
+    fn is_idle(task: &TaskState) -> bool {
+        is_unstarted(task) || task.status == TaskStatus::Retrying
+    }
+
+    #[test]
+    fn the_counts_are_what_counting_gives_after_every_event() {
+        let actions = [function(), command(), Action::Approval { prompt: "well?".into() }];
+        let retry = Retry { max_attempts: 2, initial_delay_ms: 50, max_delay_ms: 50, base: 1.0, jitter: 0.0 };
+        let policy = Policy { retry: Some(retry), ..Policy::default() };
+        let policies = [
+            Policy { teardown: true, ..policy.clone() },
+            Policy { slotless: true, ..policy.clone() },
+            Policy { trigger: Trigger::Always, ..policy.clone() },
+            Policy { trigger: Trigger::AllDone, ..policy.clone() },
+            policy,
+        ];
+        let mixed =
+            actions.iter().flat_map(|action| policies.iter().map(|policy| task(action, policy.clone())));
+        let mut state = State::default();
+        apply(&mut state, created(mixed.collect()), 0);
+        for at_ms in [10, 100] {
+            for i in (0..state.tasks.len() as u32).step_by(2) {
+                let attempt = state.tasks[i as usize].attempts;
+                let failed = Report::new(TaskIndex(i), attempt, Outcome::Failed { exit_code: 1 });
+                say(&mut state, Input::AttemptEnded(failed), at_ms);
+            }
+        }
+        say(&mut state, Input::Cancel(CancelReason::Requested), 100);
+        say(&mut state, Input::Kill, 100);
+    }
+
+    #[test]
+    fn of_the_parts_of_a_task_only_those_that_go_on_are_asked_to_end_with_it() {
+        let [part, other] = [function(), command()].map(|action| task(&action, Policy::default()));
+        let mut state = State::default();
+        apply(&mut state, created(vec![part.clone()]), 0);
+        let whole = TaskIndex(0);
+        let children = vec![part.clone(), other, part];
+        say(&mut state, Input::Expanded { task: whole, attempt: 1, children }, 0);
+        say(&mut state, Input::AttemptEnded(Report::new(TaskIndex(1), 1, Outcome::Returned)), 0);
+        say(&mut state, Input::CancelTask(TaskIndex(2)), 0);
+        let ended = decide(&state, Input::CancelTask(whole), 0);
+        for fact in ended {
+            state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
+        }
+        assert_eq!(state.orphans, BTreeSet::from([TaskIndex(3)]));
+    }
+}
