@@ -52,6 +52,14 @@ mod tests {
     }
 
     #[test]
+    fn chance_is_mixed_as_published() {
+        // The first number that SplitMix64 makes of each seed.
+        for (seed, number) in [(0, 0xe220_a839_7b1d_cdaf_u64), (1_234_567, 6_457_827_717_110_365_317)] {
+            assert_eq!(part(seed), (number >> 11) as f64 / 9_007_199_254_740_992.0, "{seed}");
+        }
+    }
+
+    #[test]
     fn chance_stays_within_its_part_and_is_the_same_for_the_same_seed() {
         let retry = Retry { jitter: 0.5, max_delay_ms: 10_000, ..RETRY };
         let delays: Vec<u64> = (0..1000).map(|task| delay_ms(&retry, 1, 7, TaskIndex(task))).collect();

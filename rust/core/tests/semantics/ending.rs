@@ -160,6 +160,26 @@ fn a_kill_ends_everything() {
 }
 
 #[test]
+fn what_is_wanted_twice_is_a_fact_once() {
+    check(
+        "run: a command
+         in vain: go on
+         stop
+         in vain: stop
+         go on
+         in vain: go on
+         cancel a
+         in vain: cancel a
+         cancel
+         in vain: cancel
+         kill
+         in vain: kill
+         in vain: cancel
+         => a: running",
+    );
+}
+
+#[test]
 fn one_task_is_cancelled_and_the_others_go_on() {
     check(
         "run: a, b(a), c retry=2@100, d command retry=2, e(a) none_failed
@@ -223,7 +243,10 @@ fn a_run_whose_tasks_have_ended_runs_out_of_time_no_more() {
     check(
         "run timeout=100: a
          a succeeds
-         wait 200
+         wait 100
+         => a: completed
+         nothing is due
+         wait 100
          => a: completed
          workers close
          => a: completed · the run succeeded",

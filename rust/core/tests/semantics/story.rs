@@ -6,6 +6,7 @@
 //! => fetch: retrying · train: pending · tidy: pending
 //! next at 100                                        what is due next is due then, in milliseconds since the start
 //! => fetch: running #2 · train: pending · tidy: pending
+//! in vain: fetch#1 fails                             what is said so means nothing: no fact comes of it
 //! ```
 
 use dirigent_core::decide::{Input, Report, decide, follow};
@@ -34,6 +35,10 @@ pub(crate) fn check(story: &str) {
             assert_eq!(due_ms, Some(number(at_ms)), "{line}, in\n{story}");
             run.now_ms = START_MS + number::<i64>(at_ms);
             run.settle();
+        } else if let Some(line) = line.strip_prefix("in vain: ") {
+            let count = run.events.len();
+            run.act(line);
+            assert_eq!(run.events[count..], [], "{line}, in\n{story}");
         } else if line == "nothing is due" {
             assert_eq!(run.state.next_due_ms(run.now_ms), None, "in\n{story}");
         } else {
