@@ -287,6 +287,19 @@ def test_what_a_run_was_given_is_let_go_when_it_has_ended() -> None:
     assert reference() is None
 
 
+def test_many_calls_of_one_task_keep_one_function() -> None:
+    from dirigent._flow_run import _carry_call
+
+    @flow
+    def wide() -> None:
+        for x in range(50):
+            add(x)
+
+    handle = wide.submit()
+    handle.result(DEADLINE_S)
+    assert gc.get_referents(handle.run._session).count(_carry_call) == 1
+
+
 # --- event loops ----------------------------------------------------------------------------------
 
 

@@ -51,6 +51,30 @@ def fail() -> None:
 # --- a task for each item -------------------------------------------------------------------------
 
 
+def test_the_value_of_a_map_is_whole_or_not_there() -> None:
+    began, gate = threading.Event(), threading.Event()
+
+    def slow(item: int) -> int:
+        began.set()
+        assert item == 0 or gate.wait(DEADLINE_S)
+        return item
+
+    handle = Workflow("w").add_map("m", slow, over=[0, 1]).start()
+    wait_until_begun(began)
+    place = handle.tasks._place("m")
+    assert handle._session.value(place) is None
+    gate.set()
+    assert handle.wait(DEADLINE_S)["m"] == [0, 1]
+
+
+def test_a_task_that_is_named_as_a_part_of_a_map_does_not_hide_other_tasks() -> None:
+    wf = Workflow("w").add_task("m[1]", lambda: "mine").add_map("m", lambda item: item, over=[5, 6, 7])
+    handle = wf.start()
+    handle.wait(DEADLINE_S)
+    run = handle.wait(DEADLINE_S)
+    assert (run["m[1]"], run["m"], run["m[0]"], run["m[2]"]) == ("mine", [5, 6, 7], 5, 7)
+
+
 def test_a_function_is_called_for_each_item() -> None:
     async def later(item: int) -> int:
         await asyncio.sleep(0)
@@ -266,6 +290,17 @@ def test_an_unknown_need_names_what_was_probably_meant(state_of_our_own: Path) -
         wf.run_sync()
     wf.add_task("extrakt", one)
     assert ended(wf).ok
+
+
+def test_to_wait_for_the_failure_of_nothing_is_refused(state_of_our_own: Path) -> None:
+    wf = Workflow("never").add_task("a", one).add_task("undo", one, trigger="any_failed")
+    for check in (wf.validate, wf.run_sync, lambda: Workflow("outer").add_workflow("inner", wf)):
+        with pytest.raises(
+            WorkflowError, match=r"task `undo` waits for the failure.*\nhint: name those"
+        ) as caught:
+            check()
+        assert caught.value.code == "workflow.never_starts"
+    assert not state_of_our_own.exists()
 
 
 def test_a_name_can_be_given_once() -> None:

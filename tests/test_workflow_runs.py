@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dirigent import (
@@ -317,3 +320,27 @@ def test_nothing_is_left_of_a_run_that_is_over() -> None:
     ended(wf)
     wait_for("the end of its threads", lambda: not threads_of_runs())
     assert (sys.stdout, list(logging.getLogger().handlers)) == before
+
+
+@pytest.mark.parametrize("knows", ["workflow", "run", "value", "sub-workflow"])
+def test_a_function_that_knows_its_workflow_or_its_run_is_let_go_with_it(knows: str) -> None:
+    class Known:
+        """What the function closes over."""
+
+    def leave() -> weakref.ref[Known]:
+        known: Any = Known()
+
+        def function() -> Any:
+            return known if knows == "value" else None
+
+        wf = Workflow("w").add_task("f", function)
+        if knows == "sub-workflow":
+            wf = Workflow("outer").add_workflow("inner", wf)
+        run = wf.run_sync()
+        assert run.ok
+        known.of = run if knows in ("run", "value") else wf
+        return weakref.ref(known)
+
+    reference = leave()
+    gc.collect()
+    assert reference() is None

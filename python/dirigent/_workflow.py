@@ -437,6 +437,7 @@ class Workflow(Runnable):
         Raises:
             CycleError: Tasks wait for each other; the message and ``cycle`` name the shortest circle.
             UnknownTaskError: A dependency is no task; the message says which one was probably meant.
+            WorkflowError: A task is triggered by failures and has no dependencies (code ``workflow.never_starts``).
         """
         self._plan.validate()
 

@@ -260,6 +260,24 @@ impl Conductor {
         for event in self.journal.append(facts, now_ms) {
             Arc::make_mut(&mut self.state).apply(&event);
             self.pass_on(&event);
+            self.tell_end(&event.fact);
+        }
+    }
+
+    /// Tells those who may wait for it that a task has ended.
+    fn tell_end(&self, fact: &Fact) {
+        let (Fact::AttemptEnded { task, .. }
+        | Fact::WaitAnswered { task, .. }
+        | Fact::WaitTimedOut { task }
+        | Fact::TaskFailed { task, .. }
+        | Fact::TaskSkipped { task, .. }
+        | Fact::TaskCancelled { task }) = fact
+        else {
+            return;
+        };
+        let has_ended = self.state.task(*task).is_some_and(|task| task.status.is_final());
+        if let Some(functions) = self.functions.as_ref().filter(|_| has_ended) {
+            functions.ended(*task);
         }
     }
 

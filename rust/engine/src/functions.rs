@@ -12,6 +12,8 @@ pub trait Functions: Send {
     fn ask(&self, task: TaskIndex, spec: &Arc<Task>);
     /// Says that nobody waits for an attempt any more: its end is recorded.
     fn give_up(&self, task: TaskIndex, attempt: u32);
+    /// Says that a task has its last status.
+    fn ended(&self, task: TaskIndex);
     /// Says that nothing more will come.
     fn close(&self);
 }

@@ -5,6 +5,7 @@
 
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +24,11 @@ pub(crate) fn wait<T: Send>(py: Python<'_>, wait: impl FnOnce() -> T + Send) -> 
         }
         result
     })
+}
+
+/// Locks what nobody leaves broken.
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_main() -> bool {

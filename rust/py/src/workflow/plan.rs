@@ -3,11 +3,12 @@
 use crate::fault::{misused, raised};
 use dirigent_cli::fault::CliError;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Command, InvalidWorkflow, Policy, Task, Workflow};
+use dirigent_core::spec::{Action, Command, InvalidWorkflow, Policy, Task, Trigger, Workflow};
 use dirigent_project::diagnose::did_you_mean;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,15 @@ pub(crate) struct Function {
 }
 
 impl Function {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            callable: self.callable.clone_ref(py),
+            shown: Arc::clone(&self.shown),
+            parameters: self.parameters.clone(),
+            is_async: self.is_async,
+        }
+    }
+
     fn takes(&self, name: &str) -> bool {
         self.parameters.as_ref().is_none_or(|names| names.iter().any(|known| **known == *name))
     }
@@ -40,6 +50,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Shows the garbage collector what it holds.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.args)?;
+        visit.call(&self.kwargs)?;
+        visit.call(&self.extras)
+    }
+
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             function: self.function,
@@ -80,6 +97,7 @@ pub(crate) struct Plan {
     existing: HashMap<u32, TaskIndex>,
     declared: Vec<Declared>,
     policies: Vec<Arc<Policy>>,
+    /// Never shared with another plan or a run: the garbage collector counts one reference for each.
     functions: Vec<Arc<Function>>,
 }
 
@@ -284,8 +302,26 @@ impl Plan {
             existing: self.existing.clone(),
             declared: declared.collect(),
             policies: self.policies.clone(),
-            functions: self.functions.clone(),
+            functions: self.functions.iter().map(|function| Arc::new(function.clone_ref(py))).collect(),
         })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.ids)?;
+        self.functions.iter().try_for_each(|function| visit.call(&function.callable))?;
+        for task in &self.declared {
+            visit.call(&task.extras)?;
+            if let Kind::Function(call) = &task.kind {
+                call.visit(&visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        let functions = std::mem::take(&mut self.functions);
+        let declared = std::mem::take(&mut self.declared);
+        drop((functions, declared));
     }
 
     /// Checks the whole.
@@ -371,6 +407,7 @@ impl Plan {
         let mut calls = Vec::with_capacity(self.declared.len());
         for task in &self.declared {
             let needs = self.indices(py, task, first)?;
+            self.check_trigger(py, task)?;
             let (action, call) = match &task.kind {
                 Kind::Function(call) => {
                     let function = &self.functions[call.function as usize];
@@ -425,6 +462,19 @@ impl Plan {
             if place == u32::MAX { Err(self.unknown(py, task, *need)) } else { Ok(TaskIndex(first + place)) }
         };
         task.needs.iter().map(index).collect()
+    }
+
+    fn check_trigger(&self, py: Python<'_>, task: &Declared) -> PyResult<()> {
+        let policy = &self.policies[task.policy as usize];
+        if policy.trigger != Trigger::AnyFailed || !task.needs.is_empty() || policy.teardown {
+            return Ok(());
+        }
+        let name = &self.names[task.name as usize];
+        let message = format!(
+            "task `{name}` waits for the failure of a task it depends on, and depends on none\nhint: name those tasks in \
+             `dependencies`, or leave `trigger` out"
+        );
+        Err(made(py, "WorkflowError", (message, "workflow.never_starts")))
     }
 
     fn unknown(&self, py: Python<'_>, task: &Declared, need: u32) -> PyErr {

@@ -31,7 +31,7 @@ struct Inner {
     jobs: VecDeque<Job>,
     on_loop: VecDeque<Job>,
     /// What each thread has, by the number of its place.
-    hands: Vec<Option<(Job, u64)>>,
+    hands: Vec<Option<Hand>>,
     /// What the loop has.
     hands_on_loop: HashSet<Job>,
     /// Attempts on threads that nobody waits for any more.
@@ -40,13 +40,22 @@ struct Inner {
     given_up_on_loop: Vec<Job>,
     /// Threads that wait for a job.
     idle: usize,
-    /// Threads that take jobs, the waiting ones included, those that were given up not.
+    /// Threads that take jobs, the waiting ones included, those that were given up or stepped aside not.
     threads: usize,
     /// How many jobs were taken so far.
     taken: u64,
     attendant_waits: bool,
     loop_waits: bool,
     closed: bool,
+}
+
+/// A thread with a job.
+#[derive(Clone, Copy, Debug)]
+struct Hand {
+    job: Job,
+    thread: u64,
+    /// Whether its function waits for another task.
+    is_aside: bool,
 }
 
 /// What the attendant of a run is to do.
@@ -66,7 +75,7 @@ impl Inner {
     fn pop(&mut self, place: usize, thread: u64) -> Option<Job> {
         let job = self.jobs.pop_front()?;
         self.taken += 1;
-        self.hands[place] = Some((job, thread));
+        self.hands[place] = Some(Hand { job, thread, is_aside: false });
         Some(job)
     }
 }
@@ -162,11 +171,11 @@ impl Queue {
             inner.given_up_on_loop.push(job);
             return true;
         }
-        let hand = inner.hands.iter_mut().find(|hand| hand.is_some_and(|(its, _)| its == job));
+        let hand = inner.hands.iter_mut().find(|hand| hand.is_some_and(|hand| hand.job == job));
         if let Some(given_up) = hand.and_then(Option::take) {
-            inner.given_up.push(given_up);
+            inner.given_up.push((job, given_up.thread));
             // Another one takes its place.
-            inner.threads = inner.threads.saturating_sub(1);
+            inner.threads = inner.threads.saturating_sub(usize::from(!given_up.is_aside));
             inner.attendant_waits = false;
             self.attend.notify_one();
         }
@@ -181,6 +190,31 @@ impl Queue {
     /// What was given up on the loop.
     pub(crate) fn given_up_on_loop(&self) -> Vec<Job> {
         std::mem::take(&mut self.lock().given_up_on_loop)
+    }
+
+    /// A thread waits for another task within its job, and takes no other one. Returns whether it has a job.
+    pub(crate) fn step_aside(&self, thread: u64) -> bool {
+        let mut inner = self.lock();
+        let Some(hand) = inner.hands.iter_mut().flatten().find(|hand| hand.thread == thread) else {
+            return false;
+        };
+        hand.is_aside = true;
+        inner.threads = inner.threads.saturating_sub(1);
+        if !inner.jobs.is_empty() {
+            self.jobs_changed.notify_one();
+            self.attend.notify_one();
+        }
+        true
+    }
+
+    /// It goes on with its job, unless that was given up meanwhile.
+    pub(crate) fn step_back(&self, thread: u64) {
+        let mut inner = self.lock();
+        let hands = &mut inner.hands;
+        if let Some(hand) = hands.iter_mut().flatten().find(|hand| hand.thread == thread && hand.is_aside) {
+            hand.is_aside = false;
+            inner.threads += 1;
+        }
     }
 
     /// A thread comes, or comes back after it was given up.

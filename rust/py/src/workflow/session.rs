@@ -2,11 +2,12 @@
 
 use crate::fault::{misused, raised};
 use crate::scripts::project_config;
-use crate::waiting::wait;
+use crate::waiting::{hold, wait};
+use crate::workflow::ends::Ends;
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::{Queue, Wanted};
 use crate::workflow::seat::Seat;
-use crate::workflow::shared::{Door, Group, Shared, hold};
+use crate::workflow::shared::{Door, Group, Shared};
 use dirigent_cli::VERSION;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::{new_run_id, state_dir};
@@ -20,6 +21,7 @@ use dirigent_engine::{EngineError, Feed, News, Run};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -41,6 +43,14 @@ struct Options {
     seed: u64,
 }
 
+/// Where the tasks are, by name, as far as somebody asked.
+#[derive(Default)]
+struct Places {
+    known: HashMap<Arc<str>, u32>,
+    /// How many tasks have been looked at.
+    seen: usize,
+}
+
 /// A run, from Python.
 #[pyclass(module = "dirigent._native", frozen)]
 pub(crate) struct Session {
@@ -49,8 +59,7 @@ pub(crate) struct Session {
     feed: Feed,
     plan: Mutex<Option<dirigent_engine::Plan>>,
     state: OnceLock<Arc<State>>,
-    /// Where the tasks are, by name, as far as somebody asked.
-    places: Mutex<HashMap<Arc<str>, u32>>,
+    places: Mutex<Places>,
     id: String,
 }
 
@@ -73,6 +82,7 @@ impl Session {
         let folder = state_dir.join("runs").join(id.as_str());
         let shared = Arc::new(Shared {
             queue: Queue::default(),
+            awaited: Ends::default(),
             control: OnceLock::new(),
             calls: RwLock::default(),
             functions: RwLock::default(),
@@ -84,7 +94,7 @@ impl Session {
             wake: OnceLock::new(),
         });
         let Built { calls, functions, .. } = built;
-        shared.take_in(calls, functions);
+        shared.take_in(py, calls, &functions);
         let config = Config { guard, version: VERSION, adopts_orphans: false, folder };
         let run = Run::prepare(id.clone(), config, Some(Box::new(Door(Arc::clone(&shared)))));
         let plan = dirigent_engine::Plan {
@@ -320,18 +330,26 @@ impl Session {
 
     /// Waits until a task has its last status and returns it; `None` when the time is over before.
     fn wait_task(&self, py: Python<'_>, task: u32, at_most_s: f64) -> Option<&'static str> {
-        let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
+        let task = TaskIndex(task);
+        let look = || {
+            let status = self.look(|state| state.task(task).map(|task| task.status));
+            status.filter(|status| status.is_final()).map(TaskStatus::name)
+        };
+        let at_most = Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
+        if let Some(status) = look() {
+            return Some(status);
+        }
+        if at_most.is_zero() {
+            return None;
+        }
         wait(py, || {
-            // From the newest event on: what happened before is in the state already.
-            let mut feed = self.feed.at(self.look(State::next_seq));
-            loop {
-                let status = self.look(|state| state.task(TaskIndex(task)).map(|task| task.status));
-                match status {
-                    Some(status) if status.is_final() => return Some(status.name()),
-                    _ if matches!(feed.next(Some(deadline)), News::Quiet | News::End) => return None,
-                    _ => {}
-                }
+            // A function that waits for another task does nothing meanwhile: somebody else may be needed for that one.
+            let away = self.shared.queue.step_aside(this_thread());
+            let status = self.shared.awaited.wait(task, Instant::now() + at_most, look);
+            if away {
+                self.shared.queue.step_back(this_thread());
             }
+            status
         })
     }
 
@@ -354,12 +372,17 @@ impl Session {
 
     /// The index of a task by its name.
     fn find(&self, name: &str) -> Option<u32> {
-        let mut known = hold(&self.places);
+        let mut places = hold(&self.places);
+        let Places { known, seen } = &mut *places;
         self.look(|state| {
-            for task in &state.tasks()[known.len()..] {
-                let place = u32::try_from(known.len()).unwrap_or(u32::MAX);
-                known.insert(Arc::clone(&task.spec.name), place);
+            for (place, task) in (0u32..).zip(state.tasks()).skip(*seen) {
+                let first = known.get(&task.spec.name).and_then(|first| state.task(TaskIndex(*first)));
+                // A part of another attempt of the same task takes the name over, and nothing else does.
+                if first.is_none_or(|first| first.parent.is_some() && first.parent == task.parent) {
+                    known.insert(Arc::clone(&task.spec.name), place);
+                }
             }
+            *seen = state.tasks().len();
         });
         known.get(name).copied()
     }
@@ -424,6 +447,14 @@ impl Session {
             News::End => None,
         }
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.shared.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.shared.clear();
+    }
 }
 
 impl Session {
@@ -439,7 +470,7 @@ impl Session {
     fn add(&self, py: Python<'_>, plan: &Plan) -> PyResult<(u32, Vec<Arc<Task>>)> {
         let first = u32::try_from(self.look(|state| state.tasks().len())).unwrap_or(u32::MAX);
         let Built { tasks, calls, functions } = plan.build(py, first)?;
-        self.shared.take_in(calls, functions);
+        self.shared.take_in(py, calls, &functions);
         Ok((first, tasks.into_iter().map(Arc::new).collect()))
     }
 
@@ -461,6 +492,12 @@ pub(crate) fn state_folder(py: Python<'_>, cwd: PathBuf) -> PyResult<PathBuf> {
         state_dir(&project_config(&cwd, &surroundings)?, &surroundings)
     };
     look().map_err(|error| raised(py, error))
+}
+
+/// The number of this thread, as Python tells it.
+fn this_thread() -> u64 {
+    // SAFETY: asks for a number.
+    unsafe { libc::pthread_self() }
 }
 
 fn own_name(name: &str) -> Arc<str> {

@@ -1,5 +1,7 @@
 //! What the threads of Python and the engine have in common in one run: the queue, the calls, the values.
 
+use crate::waiting::hold;
+use crate::workflow::ends::Ends;
 use crate::workflow::plan::{Call, Function, bug};
 use crate::workflow::queue::{Job, Queue};
 use dirigent_core::decide::Report;
@@ -12,11 +14,12 @@ use dirigent_engine::run::{Control, attempt_folder};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use pyo3::{PyTraverseError, PyVisit};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// What a task stands for that consists of others.
 pub(crate) struct Group {
@@ -26,12 +29,39 @@ pub(crate) struct Group {
     pub(crate) count: u32,
 }
 
+/// A function that tasks of the run call. The reference is the run's own: only then can the garbage collector count it.
+struct Callable {
+    function: Py<PyAny>,
+    is_async: bool,
+}
+
+/// The functions of a run, each once.
+#[derive(Default)]
+pub(crate) struct Callables {
+    all: Vec<Callable>,
+    /// Where they are, by the object and whether it makes coroutines.
+    places: HashMap<(usize, bool), u32>,
+}
+
+impl Callables {
+    fn place(&mut self, py: Python<'_>, function: &Function) -> u32 {
+        let all = &mut self.all;
+        let key = (function.callable.as_ptr() as usize, function.is_async);
+        *self.places.entry(key).or_insert_with(|| {
+            all.push(Callable { function: function.callable.clone_ref(py), is_async: function.is_async });
+            u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+}
+
 /// What the threads of Python and the engine have in common.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
+    /// Those who wait for the end of a task.
+    pub(crate) awaited: Ends,
     pub(crate) control: OnceLock<Control>,
     pub(crate) calls: RwLock<Vec<Option<Call>>>,
-    pub(crate) functions: RwLock<Vec<Arc<Function>>>,
+    pub(crate) functions: RwLock<Callables>,
     pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
     pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
     /// What ends attempts that are carried out elsewhere.
@@ -52,7 +82,7 @@ impl Functions for Door {
             let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
             let function = calls.get(task.usize()).and_then(|call| Some(call.as_ref()?.function));
             let functions = shared.functions.read().unwrap_or_else(PoisonError::into_inner);
-            function.and_then(|function| functions.get(function as usize)).is_some_and(|it| it.is_async)
+            function.and_then(|function| functions.all.get(function as usize)).is_some_and(|it| it.is_async)
         };
         if shared.queue.push((task, attempt), is_async) {
             shared.wake_loop();
@@ -69,15 +99,15 @@ impl Functions for Door {
         }
     }
 
+    fn ended(&self, task: TaskIndex) {
+        self.0.awaited.tell(task);
+    }
+
     fn close(&self) {
         self.0.queue.close();
+        self.0.awaited.close();
         self.0.wake_loop();
     }
-}
-
-/// Locks what nobody leaves broken.
-pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -92,15 +122,17 @@ impl Shared {
     }
 
     /// Adds tasks that were built for the next free indices.
-    pub(crate) fn take_in(&self, calls: Vec<Option<Call>>, functions: Vec<Arc<Function>>) {
+    pub(crate) fn take_in(&self, py: Python<'_>, calls: Vec<Option<Call>>, functions: &[Arc<Function>]) {
         let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        let first = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        known.extend(functions);
+        let places: Vec<u32> = functions.iter().map(|function| known.place(py, function)).collect();
         drop(known);
-        let shifted = calls
-            .into_iter()
-            .map(|call| call.map(|call| Call { function: call.function.saturating_add(first), ..call }));
-        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(shifted);
+        let placed = |call: Call| {
+            // One that is carried out otherwise has no function.
+            let function = places.get(call.function as usize).copied().unwrap_or(u32::MAX);
+            Call { function, ..call }
+        };
+        let placed = calls.into_iter().map(|call| call.map(placed));
+        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
     }
 
     /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
@@ -111,7 +143,7 @@ impl Shared {
             calls.get(task.usize()).and_then(Option::as_ref).ok_or_else(|| bug("a task without a call"))?;
         let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        let callable = functions.get(call.function as usize).map(|function| function.callable.clone_ref(py));
+        let callable = functions.all.get(call.function as usize).map(|it| it.function.clone_ref(py));
         drop(functions);
         let args = call.args.as_ref().map(|args| args.clone_ref(py));
         let mut kwargs = match &call.kwargs {
@@ -139,6 +171,10 @@ impl Shared {
             let groups = hold(&self.groups);
             groups.get(&task).map(|group| (group.first, group.count, group.names.clone()))
         };
+        // Before its end some values are still to come.
+        if made.is_some() && !self.has_completed(task) {
+            return Ok(None);
+        }
         let value = match made {
             Some((first, count, None)) => {
                 let values = (first..first + count).map(|child| self.value(py, TaskIndex(child)));
@@ -161,6 +197,11 @@ impl Shared {
         };
         self.keep(py, task, value.clone_ref(py));
         Ok(Some(value))
+    }
+
+    fn has_completed(&self, task: TaskIndex) -> bool {
+        let status = self.control().look(|state| state.task(task).map(|task| task.status));
+        status == Some(TaskStatus::Completed)
     }
 
     /// The exit code and the folder of a command that completed.
@@ -214,6 +255,38 @@ impl Shared {
         drop(old.map(|old| old.into_bound(py)));
         let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
         self.report(job, outcome, wall_us);
+    }
+
+    /// Shows the garbage collector every object of Python that the run holds. What somebody is busy with stays unseen, and
+    /// thereby alive.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(functions) = self.functions.try_read() {
+            functions.all.iter().try_for_each(|it| visit.call(&it.function))?;
+        }
+        if let Ok(calls) = self.calls.try_read() {
+            calls.iter().flatten().try_for_each(|call| call.visit(visit))?;
+        }
+        if let Ok(values) = self.values.try_lock() {
+            values.iter().try_for_each(|value| visit.call(value))?;
+        }
+        if let Ok(errors) = self.errors.try_lock() {
+            errors.values().try_for_each(|error| visit.call(error))?;
+        }
+        if let Ok(ends) = self.ends.try_lock() {
+            ends.values().try_for_each(|end| visit.call(end))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of all of them.
+    pub(crate) fn clear(&self) {
+        // Whatever happens when they are thrown away happens outside of any lock.
+        let functions = std::mem::take(&mut *self.functions.write().unwrap_or_else(PoisonError::into_inner));
+        let calls = std::mem::take(&mut *self.calls.write().unwrap_or_else(PoisonError::into_inner));
+        let values = std::mem::take(&mut *hold(&self.values));
+        let errors = std::mem::take(&mut *hold(&self.errors));
+        let ends = std::mem::take(&mut *hold(&self.ends));
+        drop((functions, calls, values, errors, ends));
     }
 
     pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
