@@ -4,12 +4,13 @@
 //! records and applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by
 //! folding an old journal needs nothing else to go on.
 
-use crate::event::{CancelReason, Fact, SkipReason, Verdict};
-use crate::ids::TaskIndex;
+use crate::event::{CancelReason, Fact, Origin, SkipReason, Verdict};
+use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::retry::delay_ms;
 use crate::spec::Task;
 use crate::state::{State, TaskState, TaskStatus};
+use crate::value::Kept;
 use std::sync::Arc;
 
 /// Everything that can be said to a run from outside.
@@ -50,6 +51,19 @@ pub enum Input {
     CancelTask(TaskIndex),
     /// Somebody wants everything to end at once.
     Kill,
+    /// An engine has taken over the run from one that is gone, or that ended it at somebody's wish.
+    Resumed(Box<Origin>),
+    /// A task need not run.
+    Reused {
+        /// The task.
+        task: TaskIndex,
+        /// The run that carried it out.
+        from: RunId,
+        /// How long it took there, in microseconds.
+        saved_us: u64,
+        /// What it gave there, where that was recorded.
+        value: Option<Arc<Kept>>,
+    },
     /// The run's processes have been stopped.
     Suspended,
     /// The run's processes go on.
@@ -82,6 +96,8 @@ pub struct Report {
     pub left_behind: u32,
     /// The last lines it wrote, where it did not succeed.
     pub last_lines: Box<str>,
+    /// What it gave, where that is recorded.
+    pub value: Option<Arc<Kept>>,
 }
 
 impl Report {
@@ -96,6 +112,7 @@ impl Report {
             stderr: None,
             left_behind: 0,
             last_lines: Box::default(),
+            value: None,
         }
     }
 }
@@ -103,10 +120,19 @@ impl Report {
 /// Says what an input means for a run, at a time in milliseconds. An answer that comes late or twice means nothing.
 pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
     // What has not begun, or is over, is not to be changed.
-    if state.header().is_none() || state.end().is_some() {
+    let is_over = state.end().is_some_and(|_| !is_to_be_resumed(&input, state));
+    if state.header().is_none() || is_over {
         return Vec::new();
     }
     match input {
+        Input::Resumed(origin) => resumed(state, origin, now_ms),
+        Input::Reused { task, from, saved_us, value } => {
+            let is_new = |task: &TaskState| task.status == TaskStatus::Pending && task.attempts == 0;
+            match state.task(task).is_some_and(is_new) {
+                true => vec![Fact::TaskReused { task, from, saved_us, value }],
+                false => Vec::new(),
+            }
+        }
         Input::AttemptEnded(report) => match running(state, report.task, report.attempt) {
             // Those of its own decide how it ends.
             Some(task) if task.has_open_children() && report.outcome == Outcome::Returned => Vec::new(),
@@ -152,6 +178,24 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
         }
         Input::WorkersClosed { .. } => Vec::new(),
     }
+}
+
+/// A run that was ended at somebody's wish can be taken up again; one that ended by itself is over.
+fn is_to_be_resumed(input: &Input, state: &State) -> bool {
+    matches!(input, Input::Resumed(_)) && state.end().is_some_and(|end| end.verdict == Verdict::Cancelled)
+}
+
+/// What was under way is lost, and tried again whatever the policy, unless somebody asked that very task to end: nobody
+/// but the engine is to blame. A task that consists of others goes on with them.
+fn resumed(state: &State, origin: Box<Origin>, now_ms: i64) -> Vec<Fact> {
+    let is_lost = |task: &TaskState| task.status == TaskStatus::Running && !task.consists_of_tasks();
+    let lost = those(state, is_lost).map(|task| {
+        let why = "the engine ended while it was being carried out".into();
+        let it = &state.tasks()[task.usize()];
+        let report = Report::new(task, it.attempts, Outcome::Lost { why });
+        ending(state, report, (!it.is_asked_to_end()).then_some(now_ms), state.last_ms())
+    });
+    std::iter::once(Fact::RunResumed { origin }).chain(lost).collect()
 }
 
 /// Says what the state by itself calls for at a time in milliseconds: skips that travel, ends of what ran out of time or
@@ -292,6 +336,11 @@ fn running(state: &State, task: TaskIndex, attempt: u32) -> Option<&TaskState> {
 
 /// The end of an attempt, with what becomes of the task.
 fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
+    let retry_at_ms = retry_at_ms(state, report.task, &report.outcome, now_ms);
+    ending(state, report, retry_at_ms, now_ms)
+}
+
+fn ending(state: &State, report: Report, retry_at_ms: Option<i64>, now_ms: i64) -> Fact {
     let mut usage = report.usage;
     if usage.wall_us == 0 {
         usage.wall_us = state.ran_ms(report.task, now_ms).saturating_mul(1000);
@@ -299,13 +348,14 @@ fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
     Fact::AttemptEnded {
         task: report.task,
         attempt: report.attempt,
-        retry_at_ms: retry_at_ms(state, report.task, &report.outcome, now_ms),
+        retry_at_ms,
         outcome: report.outcome,
         usage,
         stdout: report.stdout,
         stderr: report.stderr,
         left_behind: report.left_behind,
         last_lines: report.last_lines,
+        value: report.value,
     }
 }
 

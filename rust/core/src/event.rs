@@ -4,6 +4,7 @@ use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::spec::{Resource, Task};
 use crate::text::OsText;
+use crate::value::Kept;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -99,6 +100,21 @@ pub enum Fact {
         /// The last lines it wrote, as plain text, where it did not succeed.
         #[serde(default, skip_serializing_if = "str::is_empty")]
         last_lines: Box<str>,
+        /// What it gave, where that is recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Arc<Kept>>,
+    },
+    /// A task need not run: what an earlier run recorded of it still holds.
+    TaskReused {
+        /// The task.
+        task: TaskIndex,
+        /// The run that carried it out.
+        from: RunId,
+        /// How long it took there, in microseconds.
+        saved_us: u64,
+        /// What it gave there, where that was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Arc<Kept>>,
     },
     /// A task waits for an answer.
     WaitStarted {
@@ -152,6 +168,11 @@ pub enum Fact {
     },
     /// Somebody wants everything to end at once, whatever it was meant to clean up.
     KillRequested,
+    /// An engine took the run up again after another had left it, by its own end or at somebody's wish.
+    RunResumed {
+        /// Where and by what it runs from here on.
+        origin: Box<Origin>,
+    },
     /// The run and all its processes were stopped, as by Ctrl-Z. Stopped time counts against no limit.
     RunSuspended,
     /// The run and all its processes go on.
@@ -172,6 +193,18 @@ pub enum Fact {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+impl Fact {
+    /// The artifact that it names, where it does.
+    pub fn artifact(&self) -> Option<&str> {
+        match self {
+            Self::AttemptEnded { value, .. } | Self::TaskReused { value, .. } => {
+                value.as_ref().and_then(|value| value.artifact())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where and by what a run was started.
@@ -244,6 +277,17 @@ pub enum Verdict {
     Cancelled,
 }
 
+impl Verdict {
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +307,7 @@ mod tests {
                 retry_at_ms: None,
                 left_behind: 0,
                 last_lines: "boom".into(),
+                value: None,
             },
         };
         let line = serde_json::to_string(&event).expect("serialises");

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod graph;
 pub mod spec;
 pub mod outcome;
+pub mod value;
 pub mod event;
 mod ready;
 pub mod state;

@@ -1,9 +1,10 @@
 //! What is the case: the fold of the events. [`State::apply`] is the only way it changes.
 
 mod task;
+mod resume;
 mod fold;
 
-pub use task::{Ended, TaskState, TaskStatus};
+pub use task::{Ended, Reused, TaskState, TaskStatus};
 
 use crate::event::{CancelReason, Event, Origin, SkipReason, Verdict};
 use crate::graph::Graph;
@@ -100,6 +101,8 @@ pub struct State {
     stopped_ms: i64,
     end: Option<RunEnd>,
     next_seq: u64,
+    /// When the last event was recorded.
+    last_ms: i64,
 }
 
 impl State {
@@ -160,6 +163,11 @@ impl State {
     /// How the run ended, once it has.
     pub fn end(&self) -> Option<&RunEnd> {
         self.end.as_ref()
+    }
+
+    /// When the last event was recorded.
+    pub(crate) fn last_ms(&self) -> i64 {
+        self.last_ms
     }
 
     /// The place the next event takes.

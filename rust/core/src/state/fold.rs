@@ -1,6 +1,6 @@
 //! What each fact changes. Nothing else changes anything.
 
-use super::task::{Ended, Judgement, Needs, TaskState, TaskStatus};
+use super::task::{Ended, Judgement, Needs, Reused, TaskState, TaskStatus};
 use super::{Header, RunEnd, State};
 use crate::event::{Event, Fact, SkipReason};
 use crate::graph::Graph;
@@ -53,6 +53,7 @@ impl State {
                 retry_at_ms,
                 left_behind,
                 last_lines,
+                value,
                 ..
             } => {
                 let ended = Ended {
@@ -62,8 +63,15 @@ impl State {
                     stderr: stderr.clone(),
                     left_behind: *left_behind,
                     last_lines: last_lines.clone(),
+                    value: value.clone(),
                 };
                 self.end_attempt(*task, ended, *retry_at_ms, at_ms);
+            }
+            Fact::TaskReused { task, from, saved_us, value } => {
+                let state = &mut self.tasks[task.usize()];
+                state.reused = Some(Box::new(Reused { from: from.clone(), saved_us: *saved_us }));
+                state.ended = Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
+                self.close(*task, TaskStatus::Completed);
             }
             Fact::WaitStarted { task } => {
                 self.to_wait.remove(task);
@@ -96,6 +104,12 @@ impl State {
                 self.orphans.remove(task);
             }
             Fact::KillRequested => self.killed = true,
+            Fact::RunResumed { origin } => {
+                if let Some(header) = &mut self.header {
+                    header.origin = (**origin).clone();
+                }
+                self.take_up(at_ms);
+            }
             Fact::RunSuspended => self.suspended_at_ms = Some(at_ms),
             Fact::RunContinued => {
                 self.stopped_ms += self.suspended_at_ms.take().map_or(0, |since_ms| at_ms - since_ms);
@@ -105,6 +119,7 @@ impl State {
                     Some(RunEnd { at_ms, verdict: *verdict, strays: *strays, survivors: survivors.clone() });
             }
         }
+        self.last_ms = at_ms;
     }
 
     fn declare(&mut self, tasks: &[Arc<Task>], parent: Option<TaskIndex>) {
@@ -136,6 +151,7 @@ impl State {
                 ended: None,
                 skipped: None,
                 remark: None,
+                reused: None,
                 parent,
                 needs: Needs::default(),
                 failures: 0,
@@ -144,6 +160,7 @@ impl State {
                 began_ms: 0,
                 open_children: 0,
                 failed_child: None,
+                consists_of_tasks: false,
                 holds: false,
                 is_released: false,
                 is_let_go: false,
@@ -155,6 +172,7 @@ impl State {
         let numbers = first as u32..self.tasks.len() as u32;
         if let Some(parent) = parent {
             self.give_back(parent);
+            self.tasks[parent.usize()].consists_of_tasks = true;
             self.tasks[parent.usize()].open_children += numbers.len() as u32;
             self.families.entry(parent).or_default().push(numbers.clone());
         }
@@ -205,7 +223,7 @@ impl State {
         add(&mut counts.idle_slotless, is_idle && policy.slotless);
     }
 
-    fn set_status(&mut self, task: TaskIndex, status: TaskStatus) {
+    pub(super) fn set_status(&mut self, task: TaskIndex, status: TaskStatus) {
         self.tally(task, -1);
         self.tasks[task.usize()].status = status;
         self.tally(task, 1);
@@ -222,7 +240,7 @@ impl State {
     }
 
     /// Looks at what the needs of a task mean for it.
-    fn judge(&mut self, task: TaskIndex) {
+    pub(super) fn judge(&mut self, task: TaskIndex) {
         let state = &self.tasks[task.usize()];
         if state.status != TaskStatus::Pending || state.is_released {
             return;
@@ -247,7 +265,7 @@ impl State {
         }
     }
 
-    fn make_ready(&mut self, task: TaskIndex) {
+    pub(super) fn make_ready(&mut self, task: TaskIndex) {
         self.tasks[task.usize()].is_let_go = true;
         let spec = &self.tasks[task.usize()].spec;
         if matches!(spec.action, Action::Approval { .. }) {
@@ -258,7 +276,7 @@ impl State {
     }
 
     /// Lets the tasks that clean up after all others start.
-    fn release_last(&mut self) {
+    pub(super) fn release_last(&mut self) {
         if self.counts.open_regular > 0 || self.last.is_empty() {
             return;
         }
@@ -282,6 +300,7 @@ impl State {
         state.ended_at_ms = None;
         state.began_ms = began_ms;
         state.failed_child = None;
+        state.consists_of_tasks = false;
         state.holds = true;
         self.running += u32::from(!policy.slotless);
         self.use_of.take(&policy.claims, at_ms);
@@ -341,7 +360,7 @@ impl State {
         self.doomed.remove(&task);
         self.orphans.remove(&task);
         let spec = Arc::clone(&self.tasks[task.usize()].spec);
-        if self.tasks[task.usize()].is_released && self.tasks[task.usize()].attempts == 0 {
+        if self.tasks[task.usize()].is_released && self.tasks[task.usize()].status == TaskStatus::Pending {
             self.ready.remove(task, &spec.policy);
             self.to_ask.remove(&task);
             self.to_wait.remove(&task);

@@ -1,9 +1,10 @@
 //! One task as it stands, and what the ends of its needs mean for it.
 
 use crate::event::SkipReason;
-use crate::ids::TaskIndex;
+use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::spec::{Action, Task, Trigger};
+use crate::value::Kept;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -89,6 +90,32 @@ pub struct Ended {
     pub left_behind: u32,
     /// The last lines it wrote, where it did not succeed.
     pub last_lines: Box<str>,
+    /// What it gave, where that is recorded.
+    pub value: Option<Arc<Kept>>,
+}
+
+impl Ended {
+    /// How, and nothing else.
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            usage: Usage::default(),
+            stdout: None,
+            stderr: None,
+            left_behind: 0,
+            last_lines: Box::default(),
+            value: None,
+        }
+    }
+}
+
+/// Where a task was carried out that need not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reused {
+    /// The run.
+    pub from: RunId,
+    /// How long it took there, in microseconds.
+    pub saved_us: u64,
 }
 
 /// One task of a run, as it stands.
@@ -112,6 +139,8 @@ pub struct TaskState {
     pub skipped: Option<Box<SkipReason>>,
     /// Why it failed without an attempt, or what was answered.
     pub remark: Option<Box<str>>,
+    /// Where it was carried out, if it need not run here.
+    pub reused: Option<Box<Reused>>,
     /// The task that this one is a part of.
     pub parent: Option<TaskIndex>,
     pub(super) needs: Needs,
@@ -125,6 +154,8 @@ pub struct TaskState {
     pub(super) began_ms: i64,
     pub(super) open_children: u32,
     pub(super) failed_child: Option<TaskIndex>,
+    /// Whether the last attempt made tasks that take its place.
+    pub(super) consists_of_tasks: bool,
     /// Whether it holds its slot, if it takes one, and what it claims.
     pub(super) holds: bool,
     pub(super) is_released: bool,
@@ -186,6 +217,11 @@ impl TaskState {
     /// Whether it waits for tasks of its own.
     pub fn has_open_children(&self) -> bool {
         self.open_children > 0
+    }
+
+    /// Whether tasks of its own take the place of its last attempt.
+    pub fn consists_of_tasks(&self) -> bool {
+        self.consists_of_tasks
     }
 
     /// Whether the task itself was asked to end.

@@ -5,3 +5,4 @@ mod starting;
 mod trying_again;
 mod ending;
 mod changing;
+mod resuming;

@@ -80,6 +80,16 @@ impl Run {
             ["cancel"] => self.say(|_| Input::Cancel(CancelReason::Interrupted)),
             ["cancel", task] => self.say(|run| Input::CancelTask(run.find(task))),
             ["kill"] => self.say(|_| Input::Kill),
+            ["another", "engine"] => {
+                self.state = State::fold(&self.events);
+                self.say(|_| Input::Resumed(Box::default()));
+            }
+            [task, "is", "known"] => self.say(|run| Input::Reused {
+                task: run.find(task),
+                from: RunId::try_from("r0".to_owned()).expect("it has letters and digits only"),
+                saved_us: 5,
+                value: None,
+            }),
             ["stop"] => self.say(|_| Input::Suspended),
             ["go", "on"] => self.say(|_| Input::Continued),
             ["workers", "close"] => {

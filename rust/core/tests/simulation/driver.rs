@@ -31,6 +31,8 @@ struct Faults {
     is_repeated: u64,
     /// Steps at which somebody interferes.
     interferes: u64,
+    /// Steps at which the engine dies, and another one takes the run up.
+    dies: u64,
     /// Steps at which the clock has gone on further than anybody waited for.
     is_late: u64,
 }
@@ -71,6 +73,7 @@ impl Driver {
             expands: chance.pick(&[0, 15, 40]),
             is_repeated: chance.pick(&[0, 10, 30]),
             interferes: chance.pick(&[0, 0, 3, 15]),
+            dies: chance.pick(&[0, 0, 0, 2, 10]),
             is_late: chance.pick(&[0, 10, 50]),
         };
         Self {
@@ -124,6 +127,9 @@ impl Driver {
             let input = self.interference();
             return self.say(input);
         }
+        if self.state.cancel().is_none() && self.chance.percent(self.faults.dies) {
+            return self.die();
+        }
         let report_ms = self.due.first_key_value().map(|((at_ms, _), _)| *at_ms);
         let due_ms = self.state.next_due_ms(self.now_ms);
         let next_ms = report_ms.into_iter().chain(due_ms).min().expect("something is to come: the run hangs");
@@ -141,6 +147,19 @@ impl Driver {
             self.deliver(due);
         }
         self.settle();
+    }
+
+    /// Nobody hears anything more of what was under way. Another engine knows the events, and nothing else.
+    fn die(&mut self) {
+        self.due.clear();
+        self.now_ms += self.chance.pick(&[0, 3, 1000]);
+        self.state = State::fold(&self.events);
+        self.say(Input::Resumed(Box::default()));
+        let waiting = self.record.items.iter().enumerate().filter(|(_, item)| item.is(TaskStatus::Waiting));
+        let waiting: Vec<_> = waiting.map(|(task, _)| TaskIndex(task as u32)).collect();
+        for task in waiting {
+            self.plan(40, Input::Answered { task, approved: true, comment: "so".into() });
+        }
     }
 
     fn deliver(&mut self, due: Due) {

@@ -60,7 +60,7 @@ const EXPECTED: [(&str, &[&str]); 4] = [
     ("kind", &[
         "run_created", "tasks_declared", "condition_asked", "condition_held", "attempt_started", "attempt_ended",
         "wait_started", "wait_answered", "wait_timed_out", "task_failed", "task_skipped", "task_cancelled",
-        "cancel_requested", "task_cancel_requested", "kill_requested", "run_suspended", "run_continued", "run_ended",
+        "cancel_requested", "task_cancel_requested", "kill_requested", "run_suspended", "run_continued", "run_resumed", "run_ended",
     ]),
     ("outcome", &[
         "succeeded", "returned", "raised", "unfinished", "child_failed", "failed", "killed", "timed_out",

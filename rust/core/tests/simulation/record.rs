@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) is_killed: bool,
     pub(crate) suspended_at_ms: Option<i64>,
     pub(crate) stopped_ms: i64,
+    /// When the last event was recorded.
+    pub(crate) last_ms: i64,
     pub(crate) is_over: bool,
 }
 
@@ -247,6 +249,7 @@ impl Record {
     /// Takes note of an event.
     pub(crate) fn note(&mut self, event: &Event) {
         self.note_fact(event);
+        self.last_ms = event.at_ms;
         for task in 0..self.items.len() {
             if self.items[task].is_last() && !self.items[task].is_last_reached {
                 let is_reached = self.before_last(task).all(|other| self.items[other].is_final());
@@ -347,6 +350,14 @@ impl Record {
             Fact::CancelRequested { reason } => self.cancel = Some(*reason),
             Fact::TaskCancelRequested { task } => self.items[task.usize()].is_asked_to_end = true,
             Fact::KillRequested => self.is_killed = true,
+            Fact::RunResumed { .. } => {
+                let since_ms = self.suspended_at_ms.take().unwrap_or(self.last_ms);
+                self.stopped_ms += event.at_ms - since_ms;
+                for item in &mut self.items {
+                    item.is_asked &= item.is_held;
+                }
+            }
+            Fact::TaskReused { task, .. } => self.end(task.usize(), TaskStatus::Completed),
             Fact::RunSuspended => self.suspended_at_ms = Some(event.at_ms),
             Fact::RunContinued => {
                 self.stopped_ms += event.at_ms - self.suspended_at_ms.take().unwrap_or(event.at_ms);

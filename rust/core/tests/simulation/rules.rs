@@ -71,6 +71,16 @@ pub(crate) fn check_event(record: &Record, event: &Event, input: Option<&Input>)
                 "an attempt becomes tasks of its own once: {parent}"
             );
         }
+        Fact::RunResumed { .. } => {
+            assert!(matches!(input, Some(Input::Resumed(_))), "nobody took the run up")
+        }
+        Fact::TaskReused { task, .. } => {
+            let item = &record.items[task.usize()];
+            assert!(
+                item.is(TaskStatus::Pending) && item.attempts == 0,
+                "task {task} was carried out already"
+            );
+        }
         Fact::RunSuspended => assert!(record.suspended_at_ms.is_none(), "it stands still already"),
         Fact::RunContinued => assert!(record.suspended_at_ms.is_some(), "it goes on already"),
         Fact::RunEnded { verdict, .. } => {
@@ -123,6 +133,12 @@ fn check_end(record: &Record, task: usize, event: &Event, input: Option<&Input>)
             assert_eq!(report.outcome, *outcome, "a report is recorded as it came");
             let is_premature = item.is_expanded && *outcome == Outcome::Returned;
             assert!(!is_premature, "a task that consists of others ends with them: {task}");
+        }
+        (Some(Input::Resumed(_)), Outcome::Lost { .. }) => {
+            assert!(!item.is_expanded, "a task that consists of others goes on with them: {task}");
+            let again = (!item.is_asked_to_end).then_some(event.at_ms);
+            assert_eq!(*retry_at_ms, again, "what an engine lost is tried again at once: {task}");
+            return;
         }
         (Some(Input::Expanded { children, .. }), Outcome::Returned) => assert!(children.is_empty()),
         (Some(Input::CancelTask(_)) | None, Outcome::Cancelled) => {

@@ -1,0 +1,208 @@
+//! The database: how it is opened, and what it looks like in each version. Migrations go forward only, each in one
+//! transaction, after a copy of what there was.
+
+use crate::fault::JournalError;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `DIRG`: tells our databases from those of others.
+const APPLICATION_ID: i32 = 0x4449_5247;
+/// How long to wait for another writer before giving up. Transactions take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Databases up to this size are checked whole whenever they are opened.
+const CHECKED_BYTES: u64 = 1 << 20;
+
+/// Each version's step from the one before.
+const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 1] = [first];
+
+/// The format this build writes.
+pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
+
+/// `events.place` is the number of the run, shifted by this, and the place of the group's first event.
+pub(crate) const SEQ_BITS: u32 = 40;
+
+fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE runs (
+             number INTEGER PRIMARY KEY,
+             id TEXT NOT NULL UNIQUE,
+             workflow TEXT NOT NULL,
+             created_at_ms INTEGER NOT NULL,
+             -- What follows is filled in when the run ends.
+             ended_at_ms INTEGER,
+             verdict TEXT,
+             events INTEGER,
+             hash BLOB,
+             counts TEXT
+         );
+         CREATE TABLE events (
+             place INTEGER PRIMARY KEY,
+             codec INTEGER NOT NULL,
+             hash BLOB NOT NULL,
+             body BLOB NOT NULL
+         );
+         CREATE TABLE uses (
+             run INTEGER NOT NULL REFERENCES runs (number),
+             artifact TEXT NOT NULL,
+             PRIMARY KEY (run, artifact)
+         ) WITHOUT ROWID;
+         CREATE TABLE requests (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             run INTEGER NOT NULL REFERENCES runs (number),
+             at_ms INTEGER NOT NULL,
+             actor TEXT NOT NULL,
+             request TEXT NOT NULL
+         );
+         CREATE INDEX requests_of_run ON requests (run);",
+    )
+}
+
+/// Opens the database to write, makes it where there is none, and brings it to the present format.
+pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let mut connection =
+        Connection::open_with_flags(path, flags).map_err(JournalError::database("open", path))?;
+    prepare(&connection).map_err(JournalError::database("open", path))?;
+    check(&connection, path)?;
+    let (application, format) = identity(&connection, path)?;
+    if format < FORMAT {
+        migrate(&mut connection, path, application)?;
+    }
+    Ok(connection)
+}
+
+/// Opens a database that is there, to read.
+pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
+    // A reader of a database in WAL mode takes part in its locks, so it opens it as a writer would.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(JournalError::database("open", path))?;
+    prepare(&connection)
+        .and_then(|()| connection.pragma_update(None, "query_only", true))
+        .map_err(JournalError::database("open", path))?;
+    check(&connection, path)?;
+    let (_, format) = identity(&connection, path)?;
+    if format == FORMAT {
+        return Ok(connection);
+    }
+    // A writer brings it up to date; there is nothing to ask of it before.
+    drop(connection);
+    drop(open(path)?);
+    open_to_read(path)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+/// Notices damage before anything is built on it, where that takes no time. `doctor` looks at large ones.
+fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > CHECKED_BYTES) {
+        return Ok(());
+    }
+    check_whole(connection, path)
+}
+
+/// Looks at every page.
+pub(crate) fn check_whole(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let found: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(JournalError::database("check", path))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        what => Err(JournalError::Damaged { path: path.to_owned(), what: what.to_owned() }),
+    }
+}
+
+fn identity(connection: &Connection, path: &Path) -> Result<(i32, u32), JournalError> {
+    let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let facts = || -> rusqlite::Result<(i32, i32, i64)> {
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((read("application_id")?, read("user_version")?, tables))
+    };
+    let (application, format, tables) = facts().map_err(JournalError::database("read", path))?;
+    let format = u32::try_from(format).unwrap_or(u32::MAX);
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(JournalError::Foreign { path: path.to_owned() });
+    }
+    if format > FORMAT {
+        return Err(JournalError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    }
+    Ok((application, format))
+}
+
+fn migrate(connection: &mut Connection, path: &Path, application: i32) -> Result<(), JournalError> {
+    if application == APPLICATION_ID {
+        back_up(connection, path)?;
+    }
+    let mut steps = || -> rusqlite::Result<()> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have been quicker.
+        let format: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        for step in MIGRATIONS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+            step(&transaction)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()
+    };
+    steps().map_err(JournalError::database("migrate", path))
+}
+
+/// Copies what there is beside itself, once for each format.
+fn back_up(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let (_, format) = identity(connection, path)?;
+    let copy = backup_path(path, format);
+    if copy.exists() {
+        return Ok(());
+    }
+    let written = connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+    written.map(drop).map_err(JournalError::database("copy", path))
+}
+
+fn backup_path(path: &Path, format: u32) -> PathBuf {
+    path.with_extension(format!("format-{format}.db"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_program_or_a_later_version_wrote_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let foreign = folder.path().join("foreign.db");
+        Connection::open(&foreign).and_then(|db| db.execute_batch("CREATE TABLE t (x)")).expect("made");
+        assert!(matches!(open(&foreign), Err(JournalError::Foreign { .. })));
+        let later = folder.path().join("later.db");
+        open(&later)
+            .and_then(|db| Ok(db.pragma_update(None, "user_version", FORMAT + 1).expect("set")))
+            .expect("made");
+        assert!(matches!(open(&later), Err(JournalError::Newer { found, .. }) if found == FORMAT + 1));
+    }
+
+    #[test]
+    fn sqlite_is_recent_enough_to_be_trusted_with_a_log_that_starts_over() {
+        assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_damaged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.db");
+        std::fs::write(&path, [b'x'; 5000]).expect("written");
+        assert!(matches!(open(&path), Err(JournalError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,410 @@
+//! A state folder opened to write: runs begin, their events are appended, and old ones are dropped.
+
+use crate::artifact::Artifacts;
+use crate::fault::JournalError;
+use crate::group::{self, Hash};
+use crate::lock::{Holder, RunLock, make_private};
+use crate::read::Reader;
+use crate::schema::{self, SEQ_BITS};
+use dirigent_core::event::{Event, Fact};
+use dirigent_core::ids::RunId;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The name of the database in a state folder.
+pub const DATABASE: &str = "journal.db";
+/// The name of the folder that has one for each run.
+const RUNS: &str = "runs";
+/// How often somebody looks whether the database is still where it was.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a recorded fact survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Any end of the process. That a run was accepted, answered or ended survives a cut of power, with all before it.
+    #[default]
+    Process,
+    /// A cut of power.
+    Power,
+}
+
+/// A state folder, opened to write. Shared by all runs of a process.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    database: PathBuf,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    is_synced: bool,
+    /// Which file the database is: device and inode.
+    identity: (u64, u64),
+    looked: Instant,
+}
+
+/// Something asked of a run from outside of its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its number, in the order of asking.
+    pub number: i64,
+    /// Who asked.
+    pub actor: String,
+    /// What, in words the engine knows.
+    pub request: String,
+}
+
+impl Store {
+    /// Opens a state folder, and makes it where there is none: private, and out of the sight of version control.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or written, lies on another machine, is damaged, or belongs to somebody else.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        make_private(folder)?;
+        refuse_network(folder)?;
+        let ignore = folder.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(JournalError::io("write", &ignore))?;
+        }
+        let database = folder.join(DATABASE);
+        let connection = schema::open(&database)?;
+        let identity = identity(&database)?;
+        let writer = Writer { connection, is_synced: false, identity, looked: Instant::now() };
+        Ok(Self { folder: folder.to_owned(), database, writer: Mutex::new(writer) })
+    }
+
+    /// The state folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where large values are.
+    pub fn artifacts(&self) -> Artifacts {
+        Artifacts::of(&self.folder)
+    }
+
+    /// The folder of a run, for its lock, its logs and its reports.
+    pub fn run_folder(&self, run: &RunId) -> PathBuf {
+        run_folder(&self.folder, run)
+    }
+
+    /// Begins a run: from here on this process holds it.
+    ///
+    /// # Errors
+    ///
+    /// Its folder cannot be made; somebody holds it.
+    pub fn begin(
+        self: &Arc<Self>,
+        run: &RunId,
+        durability: Durability,
+        holder: &Holder,
+    ) -> Result<RunWriter, JournalError> {
+        let folder = self.run_folder(run);
+        make_private(&folder)?;
+        let lock = RunLock::take(&folder, run, holder)?;
+        let head = group::seed(run);
+        Ok(RunWriter { store: Arc::clone(self), _lock: lock, number: None, head, next_seq: 0, durability })
+    }
+
+    /// Takes over a recorded run that nobody holds, with its events so far.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run; somebody holds it; its events are damaged.
+    pub fn take_over(
+        self: &Arc<Self>,
+        run: &RunId,
+        durability: Durability,
+        holder: &Holder,
+    ) -> Result<(RunWriter, Vec<Event>), JournalError> {
+        let folder = self.run_folder(run);
+        make_private(&folder)?;
+        let lock = RunLock::take(&folder, run, holder)?;
+        let recorded = Reader::open(&self.folder)?.recorded(run)?;
+        let writer = RunWriter {
+            store: Arc::clone(self),
+            _lock: lock,
+            number: Some(recorded.number),
+            head: recorded.head,
+            next_seq: recorded.events.len() as u64,
+            durability,
+        };
+        Ok((writer, recorded.events))
+    }
+
+    /// Asks something of a run that another process carries on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run; the database refuses.
+    pub fn ask(&self, run: &RunId, at_ms: i64, actor: &str, request: &str) -> Result<(), JournalError> {
+        let writer = self.lock();
+        let asked = writer.connection.execute(
+            "INSERT INTO requests (run, at_ms, actor, request) SELECT number, ?2, ?3, ?4 FROM runs WHERE id = ?1",
+            params![run.as_str(), at_ms, actor, request],
+        );
+        match asked.map_err(JournalError::database("write to", &self.database))? {
+            0 => Err(JournalError::NoRun { run: run.to_string(), path: self.database.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops a run that nobody holds, with its folder, and returns how many bytes its files took.
+    ///
+    /// # Errors
+    ///
+    /// Somebody holds it; the database refuses.
+    pub fn drop_run(&self, run: &RunId) -> Result<u64, JournalError> {
+        let folder = self.run_folder(run);
+        if let Some(holder) = RunLock::holder(&folder) {
+            return Err(JournalError::Held { run: run.to_string(), holder });
+        }
+        let mut writer = self.lock();
+        let drop_rows = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let number: Option<i64> = transaction
+                .query_row("SELECT number FROM runs WHERE id = ?1", [run.as_str()], |row| row.get(0))
+                .optional()?;
+            if let Some(number) = number {
+                let (from, to) = (number << SEQ_BITS, (number + 1) << SEQ_BITS);
+                transaction.execute("DELETE FROM events WHERE place >= ?1 AND place < ?2", [from, to])?;
+                transaction.execute("DELETE FROM uses WHERE run = ?1", [number])?;
+                transaction.execute("DELETE FROM requests WHERE run = ?1", [number])?;
+                transaction.execute("DELETE FROM runs WHERE number = ?1", [number])?;
+            }
+            transaction.commit()
+        };
+        drop_rows(&mut writer.connection).map_err(JournalError::database("drop a run of", &self.database))?;
+        let bytes = size_of(&folder);
+        let _ = fs::remove_dir_all(&folder);
+        Ok(bytes)
+    }
+
+    /// Drops the values that no run uses any more, gives the room back, and returns how many bytes the files took.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub fn sweep(&self) -> Result<u64, JournalError> {
+        let artifacts = self.artifacts();
+        let writer = self.lock();
+        let sweep = || -> rusqlite::Result<u64> {
+            // Before the question: what a run stores after it is not in this list.
+            let stored = artifacts.all();
+            let mut is_used = writer.connection.prepare("SELECT 1 FROM uses WHERE artifact = ?1")?;
+            let mut bytes = 0;
+            for hash in stored {
+                if !is_used.exists([&hash])? && is_old(&artifacts.path(&hash)) {
+                    bytes += artifacts.remove(&hash);
+                }
+            }
+            drop(is_used);
+            writer.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+            Ok(bytes)
+        };
+        sweep().map_err(JournalError::database("sweep", &self.database))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks whether the database is still the one that was opened.
+    fn look(&self, writer: &mut Writer) -> Result<(), JournalError> {
+        if writer.looked.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        writer.looked = Instant::now();
+        match identity(&self.database) {
+            Ok(identity) if identity == writer.identity => Ok(()),
+            _ => Err(JournalError::Gone { path: self.database.clone() }),
+        }
+    }
+
+    fn fault(&self, doing: &'static str, error: rusqlite::Error) -> JournalError {
+        // Some of what a full disk refuses is told as something else.
+        let is_full = rustix::fs::statvfs(&self.folder).is_ok_and(|room| room.f_bavail == 0);
+        match is_full {
+            true => JournalError::Full { path: self.database.clone() },
+            false => JournalError::database(doing, &self.database)(error),
+        }
+    }
+}
+
+/// The folder of a run in a state folder.
+pub fn run_folder(state_dir: &Path, run: &RunId) -> PathBuf {
+    state_dir.join(RUNS).join(run.as_str())
+}
+
+/// Appends the events of one run. While it is there, this process holds the run.
+#[derive(Debug)]
+pub struct RunWriter {
+    store: Arc<Store>,
+    _lock: RunLock,
+    number: Option<i64>,
+    head: Hash,
+    next_seq: u64,
+    durability: Durability,
+}
+
+impl RunWriter {
+    /// Records events, in one transaction: all of them or none. `counts` says how many tasks ended how, with the last event.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses; where [`JournalError::is_full`], the same can be tried again.
+    pub fn append(&mut self, events: &[Arc<Event>], counts: Option<&str>) -> Result<(), JournalError> {
+        let Some(first) = events.first() else {
+            return Ok(());
+        };
+        debug_assert_eq!(first.seq, self.next_seq, "events are numbered without gaps");
+        let group = group::pack(first.seq, group::lines(events), &self.head);
+        let wants_sync =
+            self.durability == Durability::Power || events.iter().any(|event| is_promised(event));
+        let artifacts = events.iter().filter_map(|event| event.fact.artifact());
+        let mut writer = self.store.lock();
+        self.store.look(&mut writer)?;
+        let next_seq = self.next_seq + events.len() as u64;
+        let number = self.number;
+        let mut write = || -> rusqlite::Result<i64> {
+            if writer.is_synced != wants_sync {
+                let level = if wants_sync { "FULL" } else { "NORMAL" };
+                writer.connection.pragma_update(None, "synchronous", level)?;
+                writer.is_synced = wants_sync;
+            }
+            let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let number = match (number, &first.fact) {
+                (Some(number), _) => number,
+                (None, Fact::RunCreated { run, workflow, .. }) => {
+                    transaction.execute(
+                        "INSERT INTO runs (id, workflow, created_at_ms) VALUES (?1, ?2, ?3)",
+                        params![run.as_str(), workflow, first.at_ms],
+                    )?;
+                    transaction.last_insert_rowid()
+                }
+                (None, _) => return Err(rusqlite::Error::QueryReturnedNoRows),
+            };
+            transaction
+                .prepare_cached("INSERT INTO events (place, codec, hash, body) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![
+                    place(number, group.first_seq),
+                    group.codec as i64,
+                    &group.hash[..],
+                    group.body
+                ])?;
+            for artifact in artifacts.clone() {
+                transaction
+                    .prepare_cached("INSERT OR IGNORE INTO uses (run, artifact) VALUES (?1, ?2)")?
+                    .execute(params![number, artifact])?;
+            }
+            for event in events {
+                if let Fact::RunEnded { verdict, .. } = &event.fact {
+                    transaction.execute(
+                        "UPDATE runs SET ended_at_ms = ?2, verdict = ?3, events = ?4, hash = ?5, counts = ?6 \
+                         WHERE number = ?1",
+                        params![
+                            number,
+                            event.at_ms,
+                            verdict.name(),
+                            next_seq.cast_signed(),
+                            &group.hash[..],
+                            counts
+                        ],
+                    )?;
+                }
+            }
+            transaction.commit()?;
+            Ok(number)
+        };
+        let number = write().map_err(|error| self.store.fault("append to", error))?;
+        drop(writer);
+        self.number = Some(number);
+        self.head = group.hash;
+        self.next_seq = next_seq;
+        Ok(())
+    }
+
+    /// What was asked of the run since the request with this number.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses, or is no longer there.
+    pub fn requests(&self, after: i64) -> Result<Vec<Request>, JournalError> {
+        let mut writer = self.store.lock();
+        self.store.look(&mut writer)?;
+        let read = || -> rusqlite::Result<Vec<Request>> {
+            let mut statement = writer.connection.prepare_cached(
+                "SELECT number, actor, request FROM requests WHERE run = ?1 AND number > ?2 ORDER BY number",
+            )?;
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok(Request { number: row.get(0)?, actor: row.get(1)?, request: row.get(2)? })
+            };
+            statement.query_map([self.number.unwrap_or(-1), after], row)?.collect()
+        };
+        read().map_err(JournalError::database("read", &self.store.database))
+    }
+
+    /// The state folder.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+}
+
+/// Whether an event is on the disk itself before anybody hears of it.
+fn is_promised(event: &Event) -> bool {
+    matches!(
+        event.fact,
+        Fact::RunCreated { .. } | Fact::WaitAnswered { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
+    )
+}
+
+/// Where a group lies.
+pub(crate) fn place(number: i64, seq: u64) -> i64 {
+    (number << SEQ_BITS) | i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn identity(path: &Path) -> Result<(u64, u64), JournalError> {
+    let metadata = fs::metadata(path).map_err(JournalError::io("look at", path))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// NFS, SMB and their like, by the numbers `statfs` gives them in Linux.
+const NETWORK: [u32; 5] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x0102_1997];
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers have 32 bits")]
+fn refuse_network(folder: &Path) -> Result<(), JournalError> {
+    let is_network = rustix::fs::statfs(folder).is_ok_and(|stat| NETWORK.contains(&(stat.f_type as u32)));
+    match is_network {
+        true => Err(JournalError::Network { path: folder.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Whether a file has been there for long enough that whoever stored it has recorded so.
+fn is_old(path: &Path) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_secs(3600)))
+}
+
+/// The bytes of all files in a folder.
+pub fn size_of(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                Ok(metadata) => bytes += metadata.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
