@@ -24,20 +24,20 @@ pub struct Cycle(pub Vec<TaskIndex>);
 impl Graph {
     /// Builds the rows from what each task needs, in the order of the tasks.
     pub fn new<'a>(needs: impl ExactSizeIterator<Item = &'a [TaskIndex]> + Clone) -> Self {
-        let mut starts = vec![0u32; needs.len() + 1];
+        // Counted two places on and filled one place on, each row's start ends up where it belongs.
+        let mut starts = vec![0u32; needs.len() + 2];
         for need in needs.clone().flatten() {
-            starts[need.usize() + 1] += 1;
+            starts[need.usize() + 2] += 1;
         }
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        let mut fill = starts.clone();
-        let mut dependents = vec![TaskIndex(0); starts.last().copied().unwrap_or(0) as usize];
+        let mut dependents = vec![TaskIndex(0); starts.pop().unwrap_or(0) as usize];
         let mut need_counts = Vec::with_capacity(needs.len());
         for (task, its_needs) in (0u32..).zip(needs) {
             need_counts.push(u32::try_from(its_needs.len()).unwrap_or(u32::MAX));
             for need in its_needs {
-                let place = &mut fill[need.usize()];
+                let place = &mut starts[need.usize() + 1];
                 dependents[*place as usize] = TaskIndex(task);
                 *place += 1;
             }

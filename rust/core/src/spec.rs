@@ -5,6 +5,7 @@ use crate::ids::TaskIndex;
 use crate::text::{OsText, printable};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// A program to run with its arguments: never parsed by a shell.
@@ -290,6 +291,11 @@ fn shown_cycle(names: &[String]) -> String {
 /// What cleans up last waits for all that clean nothing up. A place behind all tasks stands for those.
 fn check_order(tasks: &[Task]) -> Result<(), Cycle> {
     if !tasks.iter().any(Task::cleans_up_last) {
+        // Where each needs only those before it, the order of declaration is such an order.
+        let mut indices = (0u32..).map(TaskIndex).zip(tasks);
+        if indices.all(|(index, task)| task.needs.iter().all(|need| *need < index)) {
+            return Ok(());
+        }
         return Graph::new(tasks.iter().map(|task| &*task.needs)).check();
     }
     let indices = || (0u32..).map(TaskIndex).zip(tasks);
@@ -301,6 +307,16 @@ fn check_order(tasks: &[Task]) -> Result<(), Cycle> {
     Graph::new(rows.iter().copied()).check()
 }
 
+/// Whether no two of the names have the same hash; equal hashes mean that somebody has to look.
+///
+/// A million hashes are sorted in less time than a million names take to find their places in a table.
+fn do_surely_differ<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let hasher = RandomState::new();
+    let mut hashes: Vec<u64> = names.map(|name| hasher.hash_one(name)).collect();
+    hashes.sort_unstable();
+    hashes.windows(2).all(|pair| pair[0] != pair[1])
+}
+
 impl Workflow {
     /// Checks the tasks and makes a workflow of them.
     ///
@@ -309,10 +325,11 @@ impl Workflow {
     /// A name twice, a need that is not there, tasks that wait for each other, an empty command.
     pub fn new(name: impl Into<String>, tasks: Vec<Task>) -> Result<Self, InvalidWorkflow> {
         u32::try_from(tasks.len()).map_err(|_| InvalidWorkflow::TooManyTasks)?;
-        let mut seen = HashSet::with_capacity(tasks.len());
+        let names_differ = do_surely_differ(tasks.iter().map(|task| &*task.name));
+        let mut seen = HashSet::new();
         for task in &tasks {
             let name = || task.name.to_string();
-            if !seen.insert(&*task.name) {
+            if !names_differ && !seen.insert(&*task.name) {
                 return Err(InvalidWorkflow::DuplicateTask { name: name() });
             }
             if task.action.command().is_some_and(|command| command.argv.is_empty()) {
@@ -326,7 +343,10 @@ impl Workflow {
             let tasks = members.iter().filter_map(|i| tasks.get(i.usize()));
             InvalidWorkflow::Cycle { names: tasks.map(|task| task.name.to_string()).collect() }
         })?;
-        Ok(Self { name: name.into(), tasks: tasks.into_iter().map(Arc::new).collect() })
+        // Collected, it would keep the memory of the tasks, which is many times what it needs.
+        let mut shared = Vec::with_capacity(tasks.len());
+        shared.extend(tasks.into_iter().map(Arc::new));
+        Ok(Self { name: name.into(), tasks: shared })
     }
 
     /// Its name.
@@ -370,6 +390,34 @@ mod tests {
         );
         let fine = vec![task("a", &[], false), tidy(), task("after", &[1], true), task("b", &[0], false)];
         assert!(Workflow::new("w", fine).is_ok());
+    }
+
+    #[test]
+    fn the_first_task_that_cannot_be_one_is_named() {
+        let refused = |tasks: &[Task]| Workflow::new("w", tasks.to_vec()).map(drop);
+        let twice = InvalidWorkflow::DuplicateTask { name: "a".to_owned() };
+        let unknown = InvalidWorkflow::UnknownNeed { task: "c".to_owned(), need: TaskIndex(9), count: 4 };
+        let (a, b, c) = (task("a", &[], false), task("b", &[0], false), task("c", &[9], false));
+        assert_eq!(refused(&[a.clone(), b.clone(), a.clone(), c.clone()]), Err(twice));
+        assert_eq!(refused(&[a.clone(), c, a, b]), Err(unknown));
+    }
+
+    #[test]
+    fn names_are_known_to_differ_only_where_they_do() {
+        let names: Vec<String> = (0..10_000).map(|i| format!("task{i}")).collect();
+        assert!(do_surely_differ(names.iter().map(String::as_str)));
+        assert!(!do_surely_differ(names.iter().chain([&names[4321]]).map(String::as_str)));
+        assert!(do_surely_differ(["", "a"].into_iter()));
+        assert!(!do_surely_differ(["", ""].into_iter()));
+    }
+
+    #[test]
+    fn tasks_may_be_declared_in_any_order() {
+        let first_needs =
+            |need| vec![task("a", &[need], false), task("b", &[], false), task("c", &[0], false)];
+        assert!(Workflow::new("w", first_needs(1)).is_ok());
+        let names = ["c", "a"].map(str::to_owned).to_vec();
+        assert_eq!(Workflow::new("w", first_needs(2)).map(drop), Err(InvalidWorkflow::Cycle { names }));
     }
 
     #[test]
