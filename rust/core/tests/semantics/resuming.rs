@@ -132,6 +132,72 @@ fn parts_of_a_task_that_was_cancelled_with_the_run_are_open_again_with_it() {
 }
 
 #[test]
+fn what_was_cancelled_with_a_task_made_it_no_failed_one() {
+    check(
+        "run: a
+         a becomes x, y command
+         cancel
+         => a: cancelled · x: cancelled · y: running
+         y ends
+         workers close
+         another engine
+         => a: running · x: running #2 · y: running #2
+         x succeeds
+         y succeeds
+         => a: completed · x: completed #2 · y: completed #2",
+    );
+}
+
+#[test]
+fn a_task_all_of_whose_parts_ended_after_it_was_cancelled_ends_as_they_did() {
+    check(
+        "run: a, b(a)
+         a becomes x command
+         cancel
+         x succeeds
+         => a: cancelled · b: cancelled · x: completed
+         workers close
+         another engine
+         => a: completed · b: running · x: completed",
+    );
+    check(
+        "run: a
+         a becomes x command
+         cancel
+         x fails
+         workers close
+         another engine
+         => a: failed · x: failed",
+    );
+}
+
+#[test]
+fn parts_of_a_task_that_is_through_stay_as_they_are() {
+    check(
+        "run: a, b
+         a becomes x, tidy teardown
+         x succeeds
+         tidy succeeds
+         cancel
+         workers close
+         another engine
+         => a: completed · b: running #2 · x: completed · tidy: completed",
+    );
+}
+
+#[test]
+fn what_completed_whatever_became_of_its_needs_does_not_run_again() {
+    check(
+        "run: a, b(a) always
+         cancel
+         b succeeds
+         workers close
+         another engine
+         => a: running #2 · b: completed",
+    );
+}
+
+#[test]
 fn a_task_that_was_cancelled_by_itself_stays_so() {
     check(
         "run slots=1: a, b, c(b)
@@ -186,7 +252,18 @@ fn a_task_whose_outcome_is_known_need_not_run() {
         "run slots=1: a, b(a), c(b)
          b is known
          => a: running · b: completed · c: pending
-         a is known
+         in vain: a is known
+         in vain: b is known
          => a: running · b: completed · c: pending",
+    );
+    check(
+        "run slots=1: a, b skip, tidy teardown
+         in vain: b is known
+         cancel
+         tidy succeeds
+         workers close
+         another engine
+         in vain: tidy is known
+         => a: running #2 · b: skipped (not today) · tidy: pending",
     );
 }
