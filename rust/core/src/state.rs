@@ -407,4 +407,22 @@ mod tests {
         }
         assert_eq!(state.orphans, BTreeSet::from([TaskIndex(3)]));
     }
+
+    #[test]
+    fn what_is_to_be_skipped_is_not_to_start_while_that_is_still_to_be_told() {
+        let policy =
+            Policy { skip: Some("not today".to_owned()), trigger: Trigger::Always, ..Policy::default() };
+        let first = task(&function(), policy);
+        let second = Arc::new(Task { needs: [TaskIndex(0)].into(), ..(*first).clone() });
+        let mut state = State::default();
+        let declared = created(vec![first, second]);
+        let skipped = Fact::TaskSkipped {
+            task: TaskIndex(0),
+            reason: SkipReason::Declared { text: "not today".to_owned() },
+        };
+        for fact in declared.into_iter().chain([skipped]) {
+            state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
+        }
+        assert_eq!(state.to_start(0), []);
+    }
 }
