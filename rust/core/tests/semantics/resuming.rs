@@ -1,6 +1,6 @@
 //! What becomes of a run that another engine takes up: after the first one died, or ended it at somebody's wish.
 
-use crate::story::check;
+use crate::story::{check, wall_us};
 
 #[test]
 fn what_was_under_way_is_tried_again_and_what_completed_is_not() {
@@ -32,6 +32,16 @@ fn the_time_without_an_engine_counts_against_nothing() {
          next at 110
          => a: cancelled #2 · ok: timed_out",
     );
+}
+
+#[test]
+fn an_attempt_that_was_lost_with_its_engine_ran_up_to_the_last_event() {
+    let story = "run: a, b
+                 wait 20
+                 b succeeds
+                 wait 300
+                 another engine";
+    assert_eq!(wall_us(story), 20_000);
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn check_end(record: &Record, task: usize, event: &Event, input: Option<&Input>)
         return;
     };
     let item = &record.items[task];
+    let ran_ms = (record.run_ms(event.at_ms) - item.started_ms) as u64;
+    assert_eq!(usage.wall_us, ran_ms * 1000, "the time it ran, without the time it stood still: {task}");
     match (input, outcome) {
         (Some(Input::AttemptEnded(report)), outcome) if report.task.usize() == task => {
             assert_eq!(report.outcome, *outcome, "a report is recorded as it came");
@@ -163,8 +165,6 @@ fn check_end(record: &Record, task: usize, event: &Event, input: Option<&Input>)
         }
         (input, outcome) => panic!("task {task} ended as {outcome:?} because of {input:?}"),
     }
-    let ran_ms = (record.run_ms(event.at_ms) - item.started_ms) as u64;
-    assert_eq!(usage.wall_us, ran_ms * 1000, "the time it ran, without the time it stood still: {task}");
     check_retry(record, task, outcome, retry_at_ms.map(|ms| ms - event.at_ms));
 }
 
