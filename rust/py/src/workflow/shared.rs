@@ -139,13 +139,13 @@ impl Shared {
     pub(crate) fn call<'py>(&self, py: Python<'py>, job: Job) -> PyResult<Bound<'py, PyAny>> {
         let (task, attempt) = job;
         let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
-        let call =
-            calls.get(task.usize()).and_then(Option::as_ref).ok_or_else(|| bug("a task without a call"))?;
-        let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
+        let call = calls.get(task.usize()).and_then(Option::as_ref).map(|call| call.clone_ref(py));
+        // What follows may run code of Python, which others must not have to wait for with the interpreter in hand.
+        drop(calls);
+        let call = call.ok_or_else(|| bug("a task without a call"))?;
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
         let callable = functions.all.get(call.function as usize).map(|it| it.function.clone_ref(py));
         drop(functions);
-        let args = call.args.as_ref().map(|args| args.clone_ref(py));
         let mut kwargs = match &call.kwargs {
             Some(kwargs) => Some(kwargs.bind(py).copy()?),
             None => None,
@@ -158,7 +158,7 @@ impl Shared {
                 }
             }
         }
-        (task.0, attempt, callable, args, kwargs, extras).into_bound_py_any(py)
+        (task.0, attempt, callable, call.args, kwargs, call.extras).into_bound_py_any(py)
     }
 
     /// The value of a task that completed.
