@@ -7,6 +7,8 @@ import gc
 import itertools
 import logging
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -344,3 +346,43 @@ def test_a_function_that_knows_its_workflow_or_its_run_is_let_go_with_it(knows: 
     reference = leave()
     gc.collect()
     assert reference() is None
+
+
+def test_a_ctrl_c_that_hits_between_coroutines_is_no_failure_of_a_task() -> None:
+    def hit(value: object) -> None:
+        raise KeyboardInterrupt
+
+    async def short() -> None:
+        await asyncio.sleep(0)
+
+    wf = Workflow("w").add_task("short", short, transform_result=hit)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(wf.run())
+
+
+def test_teardown_after_an_interrupt_does_not_wait_for_functions_that_cannot_be_interrupted() -> None:
+    code = f"""
+import threading, time
+from dirigent import Workflow
+
+began, tidied = threading.Barrier(5), threading.Event()
+
+def asleep():
+    if began.wait() == 0:
+        print("began", flush=True)
+    time.sleep({DEADLINE_S})
+
+wf = Workflow("w", max_concurrency=5).add_task("tidy", tidied.set, ["0"], teardown=True)
+for n in range(5):
+    wf.add_task(str(n), asleep)
+try:
+    wf.run_sync()
+except KeyboardInterrupt:
+    print("interrupted", tidied.wait({DEADLINE_S / 2}), flush=True)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "began\n"
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=DEADLINE_S)
+    assert (output, child.returncode) == ("interrupted True\n", 0)

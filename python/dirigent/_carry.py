@@ -257,6 +257,8 @@ class OnLoop:
                 kwargs = _with_context(extras, around, kwargs)
             coroutine = context.run(_enter, around, function, args, kwargs)
             running = self.create(coroutine, context)
+        except KeyboardInterrupt:
+            raise  # it is meant for whoever runs the loop, and hit here by chance
         except BaseException as error:
             return self.failed(task, attempt, error, extras, 0)
         if running.done():
@@ -306,6 +308,8 @@ class OnLoop:
         if extras is not None:
             try:
                 value, through = _finished(extras, value)
+            except KeyboardInterrupt:
+                raise
             except BaseException as problem:
                 return self.failed(task, attempt, problem, extras, wall_us)
         hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
