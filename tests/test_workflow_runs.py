@@ -7,6 +7,7 @@ import gc
 import itertools
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from dirigent import (
     TaskContext,
     TaskInterrupt,
     TaskTimeoutError,
+    WorkerDiedError,
     Workflow,
     WorkflowError,
 )
@@ -346,6 +348,15 @@ def test_a_function_that_knows_its_workflow_or_its_run_is_let_go_with_it(knows: 
     reference = leave()
     gc.collect()
     assert reference() is None
+
+
+def test_a_process_that_died_is_an_error_of_its_own_that_names_the_task() -> None:
+    run = ended(Workflow("w").add_task("crash", lambda: os.abort(), isolation="process"))
+    with pytest.raises(WorkerDiedError, match=r"the process of task `crash` ended before.*SIGABRT") as caught:
+        run["crash"]
+    assert (caught.value.code, caught.value.task) == ("task.process_died", "crash")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.code, again.task) == (WorkerDiedError, "task.process_died", "crash")
 
 
 def test_a_ctrl_c_that_hits_between_coroutines_is_no_failure_of_a_task() -> None:

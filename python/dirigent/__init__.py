@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dirigent._errors import TaskTimeoutError as TaskTimeoutError
     from dirigent._errors import UnknownTaskError as UnknownTaskError
     from dirigent._errors import UsageError as UsageError
+    from dirigent._errors import WorkerDiedError as WorkerDiedError
     from dirigent._errors import WorkflowError as WorkflowError
     from dirigent._flow import Flow as Flow
     from dirigent._flow import flow as flow
@@ -85,6 +86,7 @@ _HOMES = {
         "TaskTimeoutError",
         "UnknownTaskError",
         "UsageError",
+        "WorkerDiedError",
         "WorkflowError",
     ),
     "_flow": ("Flow", "flow", "task"),
@@ -141,6 +143,7 @@ __all__ = [
     "TaskTimeoutError",
     "UnknownTaskError",
     "UsageError",
+    "WorkerDiedError",
     "Workflow",
     "WorkflowError",
     "__version__",

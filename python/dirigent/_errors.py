@@ -98,6 +98,13 @@ class TaskCancelledError(TaskFailedError):
     """A task was cancelled."""
 
 
+class WorkerDiedError(TaskFailedError):
+    """The process that carried a function out ended before the function returned, or could not start."""
+
+    def __init__(self, message: str, code: str = "task.process_died", task: str = "") -> None:
+        super().__init__(message, code, task)
+
+
 class TaskSkippedError(TaskError, LookupError):
     """A task was skipped."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._errors import TaskFailedError, UsageError
+from dirigent._errors import UsageError, WorkerDiedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 #: How many idle processes are kept.
 _MOST_IDLE = max(2, os.cpu_count() or 1)
 _CONNECT_S = 60.0
-
-
-class WorkerDiedError(TaskFailedError):
-    """The process that carried a function out ended before the function returned."""
 
 
 class _Process:
@@ -73,8 +69,8 @@ class _Pool:
         self.pid = os.getpid()
         atexit.register(self.close)
 
-    def take(self) -> _Process:
-        """A process that does nothing: one that is warm, else a new one."""
+    def take(self, task: str) -> _Process:
+        """A process that does nothing, for this task: one that is warm, else a new one."""
         with self.lock:
             if self.idle:
                 return self.idle.pop()
@@ -83,10 +79,10 @@ class _Pool:
                 [sys.executable, "-m", "dirigent._worker_process", self.listener.address],
                 [("DIRIGENT_WORKER_SECRET", self.secret.hex())],
             )
-            line = self._accept(number)
+            line = self._accept(number, task)
         return _Process(number, line)
 
-    def _accept(self, number: int) -> Connection:
+    def _accept(self, number: int, task: str) -> Connection:
         import socket
 
         # The listener's own socket: a process that dies before it comes must not hold us up for ever.
@@ -103,10 +99,12 @@ class _Pool:
                 if ended is not None or waited > _CONNECT_S:
                     self.crew.end(number)
                     reason = ended or "it did not answer"
-                    raise WorkerDiedError(f"a process for functions could not start: {reason}") from None
+                    message = f"the process of task `{task}` could not start: {reason}"
+                    raise WorkerDiedError(message, task=task) from None
         if line.recv_bytes() != self.secret:
             line.close()
-            raise WorkerDiedError("something else answered in the place of a process for functions")
+            message = f"something else answered in the place of the process of task `{task}`"
+            raise WorkerDiedError(message, task=task)
         line.send_bytes(pickle.dumps(list(sys.path), 5))
         return line
 
@@ -165,16 +163,16 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
             f"the function or its arguments cannot be sent to another process: {error}", "task.not_sendable"
         ) from error
     pool = _the_pool()
-    process = pool.take()
+    task = around.session.name(around.task)
+    process = pool.take(task)
     around.session.on_give_up(around.task, around.attempt, lambda: pool.crew.end(process.number))
     try:
         is_value, answer = process.call(key, packed, call, str(around.folder()))
     except (EOFError, OSError):
         how = pool.crew.wait(process.number, 5.0)
         process.line.close()
-        raise WorkerDiedError(
-            f"the process of the function ended before it returned: it {how}", "task.process_died"
-        ) from None
+        message = f"the process of task `{task}` ended before the function returned: it {how}"
+        raise WorkerDiedError(message, task=task) from None
     except BaseException:
         pool.end(process)
         raise
