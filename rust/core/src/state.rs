@@ -286,6 +286,7 @@ mod tests {
     use crate::event::Fact;
     use crate::outcome::Outcome;
     use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
+    use crate::value::{Encoding, Kept};
     use std::sync::Arc;
 
     /// A run of these tasks that has not begun.
@@ -424,5 +425,21 @@ mod tests {
             state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
         }
         assert_eq!(state.to_start(0), []);
+    }
+
+    #[test]
+    fn a_task_that_need_not_run_has_the_value_that_it_gave_elsewhere() {
+        let from = RunId::try_from("r0".to_owned()).expect("letters and digits only");
+        let value = Some(Arc::new(Kept::Inline { encoding: Encoding::Json, text: "7".into() }));
+        let first = task(&function(), Policy::default());
+        let second = Arc::new(Task { needs: [TaskIndex(0)].into(), ..(*first).clone() });
+        let mut state = State::default();
+        apply(&mut state, created(vec![first, second]), 0);
+        let known =
+            Input::Reused { task: TaskIndex(1), from: from.clone(), saved_us: 5, value: value.clone() };
+        say(&mut state, known, 0);
+        let task = &state.tasks[1];
+        assert_eq!(task.reused.as_deref(), Some(&Reused { from, saved_us: 5 }));
+        assert_eq!(task.ended.as_ref().map(|ended| &ended.value), Some(&value));
     }
 }
