@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from dirigent._errors import TaskTimeoutError as TaskTimeoutError
     from dirigent._errors import UnknownTaskError as UnknownTaskError
     from dirigent._errors import UsageError as UsageError
+    from dirigent._errors import ValueNotKeptError as ValueNotKeptError
     from dirigent._errors import WorkerDiedError as WorkerDiedError
+    from dirigent._errors import WorkflowChangedError as WorkflowChangedError
     from dirigent._errors import WorkflowError as WorkflowError
     from dirigent._flow import Flow as Flow
     from dirigent._flow import flow as flow
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from dirigent._future import Future as Future
     from dirigent._guarded import retry as retry
     from dirigent._guarded import timeout as timeout
+    from dirigent._history import RecordedRun as RecordedRun
+    from dirigent._history import attach as attach
+    from dirigent._history import runs as runs
     from dirigent._options import RetryPolicy as RetryPolicy
     from dirigent._options import Task as Task
     from dirigent._pipe import pipe as pipe
@@ -86,13 +91,16 @@ _HOMES = {
         "TaskTimeoutError",
         "UnknownTaskError",
         "UsageError",
+        "ValueNotKeptError",
         "WorkerDiedError",
+        "WorkflowChangedError",
         "WorkflowError",
     ),
     "_flow": ("Flow", "flow", "task"),
     "_function": ("run_function",),
     "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
+    "_history": ("RecordedRun", "attach", "runs"),
     "_options": ("RetryPolicy", "Task"),
     "_pipe": ("pipe",),
     "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),

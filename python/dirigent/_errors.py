@@ -73,6 +73,14 @@ class DuplicateTaskError(WorkflowError, ValueError):
     """The name of a task is taken."""
 
 
+class WorkflowChangedError(WorkflowError):
+    """A run cannot go on: the workflow is another one than when it was recorded."""
+
+
+class ValueNotKeptError(WorkflowError, LookupError):
+    """A task completed, but what it returned could not be recorded, and is gone with the process that had it."""
+
+
 class TaskError(WorkflowError):
     """A task has no value to give.
 

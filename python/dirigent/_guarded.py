@@ -94,10 +94,10 @@ def guarded(
         return workflow.add_task(name, action, args=args, kwargs=kwargs, timeout=timeout, retry_policy=policy)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return value_of(ordered(args, kwargs).run_sync(), name)
+        return value_of(ordered(args, kwargs).run_sync(durability="none"), name)
 
     async def call_on_loop(*args: Any, **kwargs: Any) -> Any:
-        return value_of(await ordered(args, kwargs).run(), name)
+        return value_of(await ordered(args, kwargs).run(durability="none"), name)
 
     is_async = look_at(action).is_async if on_loop is None else on_loop
     made = functools.wraps(action)(call_on_loop if is_async else call)

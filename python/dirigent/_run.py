@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dirigent._carry import OnLoop, attend
-from dirigent._context import Capture
+from dirigent._context import Attempt, Capture
 from dirigent._errors import (
+    NotFoundError,
     TaskCancelledError,
     TaskError,
     TaskFailedError,
@@ -196,8 +197,8 @@ class Run(Mapping[str, Any]):
 
     @property
     def verdict(self) -> str:
-        """``succeeded``, ``failed`` or ``cancelled``."""
-        return self._session.verdict() or "failed"
+        """``succeeded``, ``failed`` or ``cancelled``; of a recorded run that has not ended ``unfinished``."""
+        return self._session.verdict() or "unfinished"
 
     @property
     def failed(self) -> list[TaskResult]:
@@ -369,24 +370,52 @@ def state_folder() -> str:
 
 
 def _prepared(
-    workflow: Runnable, params: object = None, durability: str = "none", resume: object = None
+    workflow: Runnable,
+    params: object = None,
+    durability: str = "process",
+    resume: object = None,
+    changed: str = "refuse",
 ) -> RunHandle:
     if durability not in ("none", "process", "power"):
         raise UsageError(f"durability is `none`, `process` or `power`, not {durability!r}", "usage.invalid")
-    if durability != "none":
-        raise UsageError(
-            f"durability {durability!r} is not supported yet\nhint: leave it out: what happens is kept in memory",
-            "usage.not_supported",
-        )
-    if resume is not None:
-        raise UsageError("a run cannot be resumed yet: nothing of it is kept", "usage.not_supported")
+    if changed not in ("refuse", "continue"):
+        raise UsageError(f"changed is `refuse` or `continue`, not {changed!r}", "usage.invalid")
+    if resume is not None and durability == "none":
+        raise UsageError('a run that goes on is recorded\nhint: leave durability="none" out', "usage.invalid")
     if params is not None:
         raise UsageError(
             "a workflow has no parameters yet\nhint: pass them to its functions", "usage.not_supported"
         )
-    handle = RunHandle(workflow._session(), workflow)
+    run_id = None
+    if resume is not None:
+        from dirigent._history import to_resume
+
+        run_id = to_resume(workflow.name, resume, state_folder())
+    handle = RunHandle(workflow._session(durability, run_id, changed), workflow)
     workflow._running = handle
+    if run_id is not None:
+        _tell_parts(handle._session)
     return handle
+
+
+def _tell_parts(session: Session) -> None:
+    """Have those that consist of tasks say again of which: the tasks are recorded, what they call is not."""
+    for task, attempt, function, args, kwargs, extras in session.take_wholes():
+        if extras is not None and extras.carry is not None:
+            extras.carry(Attempt(session, task, attempt), function, args or (), kwargs or {})
+
+
+def resume(workflow: Runnable, run_id: str, changed: str) -> Run:
+    """Go on with a recorded run, and with nothing else."""
+    from dirigent._history import to_resume
+
+    found = to_resume(workflow.name, run_id, state_folder())
+    if found is None:
+        raise NotFoundError(
+            f"no run of workflow `{workflow.name}` is to be resumed: the last one is through, or there is none",
+            "run.nothing_to_resume",
+        )
+    return run_sync(workflow, resume=found, changed=changed)
 
 
 class _Progress:

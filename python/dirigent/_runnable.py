@@ -40,7 +40,12 @@ class Runnable:
         return start(self, **options)
 
     async def run(
-        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        durability: str = "process",
+        resume: object = None,
+        changed: str = "refuse",
     ) -> Run:
         """Run it in the running event loop, on which its coroutine functions run too.
 
@@ -48,15 +53,28 @@ class Runnable:
 
         Args:
             params: Not supported yet.
-            durability: ``"none"``, the only one so far: what happens is kept in memory.
-            resume: Not supported yet.
+            durability: What the record of the run survives: ``"process"`` any end of the process, ``"power"`` a cut of
+                power at any moment; ``"none"`` keeps it in memory.
+            resume: A recorded run of this workflow to go on with: its id, or ``"last"``, which starts a new run where
+                the last one is through. Tasks that completed keep their values; those under way are tried again.
+            changed: What to do where a task that completed does something else now: ``"refuse"`` or ``"continue"``.
+
+        Raises:
+            WorkflowChangedError: The run to go on with is of other tasks (code ``workflow.changed``).
+            BusyError: Another process carries it on (code ``journal.held``).
+            StorageError: The state folder cannot be written, or is damaged.
         """
         from dirigent._run import run
 
-        return await run(self, params=params, durability=durability, resume=resume)
+        return await run(self, params=params, durability=durability, resume=resume, changed=changed)
 
     def run_sync(
-        self, *, params: Mapping[str, Any] | None = None, durability: str = "none", resume: object = None
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        durability: str = "process",
+        resume: object = None,
+        changed: str = "refuse",
     ) -> Run:
         """Run it and wait for its end: anywhere, also where an event loop is running. Options are those of :meth:`run`.
 
@@ -65,7 +83,17 @@ class Runnable:
         """
         from dirigent._run import run_sync
 
-        return run_sync(self, params=params, durability=durability, resume=resume)
+        return run_sync(self, params=params, durability=durability, resume=resume, changed=changed)
+
+    def resume(self, run_id: str = "last", *, changed: str = "refuse") -> Run:
+        """Go on with a recorded run and wait for its end. See ``resume`` of :meth:`run`.
+
+        Raises:
+            NotFoundError: There is no such run, or the last one is through.
+        """
+        from dirigent._run import resume
+
+        return resume(self, run_id, changed)
 
     def cancel(self) -> None:
         """Ask the run of this workflow that is under way to end."""
@@ -94,10 +122,17 @@ class Runnable:
             raise WorkflowError(f"workflow `{self.name}` has not run yet", "workflow.no_run")
         return self._running._result()
 
-    def _session(self) -> _native.Session:
-        """Check the whole and prepare a run."""
+    def _session(
+        self, durability: str = "process", resume: str | None = None, changed: str = "refuse"
+    ) -> _native.Session:
+        """Check the whole and prepare a run, or to go on with one."""
         from dirigent._program import program
         from dirigent._run import state_folder
+
+        if durability != "none":
+            from dirigent._fingerprint import fingerprint
+
+            self._plan.tell_codes(fingerprint)
 
         most = self.max_concurrency
         if most is None:
@@ -108,5 +143,8 @@ class Runnable:
             "timeout_ms": None if self.timeout is None else max(1, round(self.timeout * 1000)),
             "resources": self._resources,
             "seed": random.getrandbits(64),
+            "keeps_changed": changed == "continue",
         }
-        return _native.Session(self._plan, self.name, program(), state_folder(), json.dumps(options))
+        return _native.Session(
+            self._plan, self.name, program(), state_folder(), json.dumps(options), durability, resume
+        )

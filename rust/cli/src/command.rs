@@ -4,7 +4,17 @@ mod selection;
 mod run;
 mod list;
 mod check;
+mod recorded;
+mod runs;
+mod show;
+mod logs;
+mod resume;
+mod cancel;
 mod report;
+mod verify;
+mod export;
+mod gc;
+mod doctor;
 mod config;
 mod hash;
 mod init;
@@ -40,6 +50,17 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Run(args) => run::run(&args),
         Verb::List(args) => list::list(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Runs(args) => runs::runs(&args),
+        Verb::Show(args) => show::show(&args),
+        Verb::Logs(args) => logs::logs(&args),
+        Verb::Resume(args) => resume::resume(&args),
+        Verb::Retry(args) => resume::retry(&args),
+        Verb::Cancel(args) => cancel::cancel(&args),
+        Verb::Verify(args) => verify::verify(&args),
+        Verb::Export(args) => export::export(&args),
+        Verb::Import(args) => export::import(&args),
+        Verb::Gc(args) => gc::gc(&args),
+        Verb::Doctor(args) => doctor::doctor(&args),
         Verb::Report(args) => report::report(&args),
         Verb::Config(args) => config::config(&args),
         Verb::Hash(args) => hash::hash(&args),

@@ -2,12 +2,16 @@
 
 use crate::VERSION;
 use crate::fault::CliError;
-use crate::record::{make_run_folder, new_run_id};
+use crate::record::{holder, new_run_id};
 use crate::surroundings::origin;
+use dirigent_core::decide::Input;
+use dirigent_core::ids::RunId;
 use dirigent_core::spec::Workflow;
 use dirigent_core::state::State;
-use dirigent_engine::events_file::EventsFile;
-use dirigent_engine::{Config, Plan, Run};
+use dirigent_core::value::Kept;
+use dirigent_engine::{Config, Plan, Record, Run};
+use dirigent_journal::store::{Durability, Store};
+use dirigent_process::end_leftovers;
 use dirigent_process::worker::most_at_once;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,40 +33,70 @@ pub struct Order<'a> {
     pub adopts_orphans: bool,
 }
 
-/// A run under way, with its folder and the record that is being written there.
+impl Order<'_> {
+    fn config(&self, folder: PathBuf) -> Config {
+        Config { guard: self.guard.clone(), version: VERSION, adopts_orphans: self.adopts_orphans, folder }
+    }
+}
+
+/// A run under way, with its folder.
 #[derive(Debug)]
 pub struct Conducted {
     /// The run.
     pub run: Run,
     /// Its folder.
     pub folder: PathBuf,
-    events: EventsFile,
+    /// Processes that an engine before this one had left behind, and that were ended, each as `pid name`.
+    pub leftovers: Vec<String>,
 }
 
-/// Starts a run.
+/// Starts a run. `known` has the tasks that need not run, each as [`Input::Reused`].
 ///
 /// # Errors
 ///
 /// The state folder cannot be written, or the guard cannot be started. Then nothing has run.
-pub fn start(workflow: Workflow, order: Order<'_>) -> Result<Conducted, CliError> {
+pub fn start(workflow: Workflow, known: Vec<Input>, order: &Order<'_>) -> Result<Conducted, CliError> {
     let id = new_run_id();
-    let folder = make_run_folder(order.state_dir, &id)?;
+    let store = Store::shared(order.state_dir)?;
+    let writer = store.begin(&id, Durability::default(), &holder())?;
+    let folder = store.run_folder(&id);
     let cores = || std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let plan = Plan {
         max_concurrency: order.jobs.unwrap_or_else(cores).min(most_at_once()).max(1),
         fail_fast: order.fail_fast,
         origin: origin(order.root),
+        known,
         ..Plan::new(id, workflow)
     };
-    let config = Config {
-        guard: order.guard,
-        version: VERSION,
-        adopts_orphans: order.adopts_orphans,
-        folder: folder.clone(),
-    };
-    let run = Run::start(plan, config);
-    let events = EventsFile::start(&folder, run.feed(0))?;
-    Ok(Conducted { run, folder, events })
+    let record = Record::OnDisk { writer, recorded: Vec::new() };
+    let run = Run::start(plan, order.config(folder.clone()), record)?;
+    Ok(Conducted { run, folder, leftovers: Vec::new() })
+}
+
+/// Goes on with a run whose engine is gone, or that was cancelled.
+///
+/// # Errors
+///
+/// It is over, or held by somebody; the state folder cannot be written.
+pub fn resume(id: &RunId, order: &Order<'_>) -> Result<Conducted, CliError> {
+    let store = Store::shared(order.state_dir)?;
+    let (writer, recorded) = store.take_over(id, Durability::default(), &holder())?;
+    let folder = store.run_folder(id);
+    // The lock is ours, so nobody carries the run on: what still carries its mark was left behind.
+    let (leftovers, _) = end_leftovers(&dirigent_engine::run::mark(id));
+    let config = order.config(folder.clone());
+    let run = Run::prepare(id.clone(), config, None, Record::OnDisk { writer, recorded })?;
+    run.take_up(origin(order.root), &|value| why_lost(value, &store))?;
+    Ok(Conducted { run, folder, leftovers })
+}
+
+/// Why a recorded value cannot be had; `None` where it can.
+pub fn why_lost(value: &Kept, store: &Store) -> Option<String> {
+    match value {
+        Kept::Inline { .. } => None,
+        Kept::Artifact { hash, .. } => store.artifacts().load(hash).err().map(|error| error.to_string()),
+        Kept::NotKept { why } => Some(format!("its value was not kept: {why}")),
+    }
 }
 
 impl Conducted {
@@ -72,8 +106,6 @@ impl Conducted {
     ///
     /// The run could not be carried through, or its record could not be written.
     pub fn wait(self) -> Result<Arc<State>, CliError> {
-        let state = self.run.wait()?;
-        self.events.finish()?;
-        Ok(state)
+        Ok(self.run.wait()?)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod summary;
 use crate::terminal;
 use dirigent_core::event::Event;
 use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::text::printable;
 use dirigent_engine::{Feed, News};
 use std::time::{Duration, Instant};
 
@@ -27,15 +28,25 @@ pub(crate) fn follow(feed: Feed) {
             match feed.next(Some(Instant::now() + live.patience())) {
                 News::Events(events) => live.take(&events),
                 News::Quiet => live.draw(),
+                News::Stalled(why) => live.tell(&stalled(&why)),
                 News::End => return live.clear(),
             }
         }
     }
     let mut plain = plain::Plain::default();
     let mut feed = feed.paced(PACE);
-    while let News::Events(events) = feed.next(None) {
-        terminal::say(&plain.lines(&events));
+    loop {
+        match feed.next(None) {
+            News::Events(events) => terminal::say(&plain.lines(&events)),
+            News::Stalled(why) => terminal::say(&format!("stalled    {}\n", stalled(&why))),
+            News::Quiet => {}
+            News::End => return,
+        }
     }
+}
+
+fn stalled(why: &str) -> String {
+    format!("{}: nothing new starts until there is room again", printable(why))
 }
 
 /// Folds events, and says of each what it was about.
@@ -51,7 +62,7 @@ fn fold<'a>(
 }
 
 /// The sign of a status: states differ by shape as well as by colour.
-fn sign(status: TaskStatus) -> (&'static str, terminal::Paint) {
+pub(crate) fn sign(status: TaskStatus) -> (&'static str, terminal::Paint) {
     use terminal::Paint;
     match status {
         TaskStatus::Pending => ("·", Paint::Dim),
@@ -74,13 +85,24 @@ fn word(status: TaskStatus) -> &'static str {
     }
 }
 
+/// How many tasks stand how, by the names on the wire.
+pub(crate) fn shown_counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>, colours: bool) -> String {
+    let counts: Vec<(&str, u64)> = counts.collect();
+    let count = |status: &TaskStatus| counts.iter().find(|(name, _)| *name == status.name());
+    let shown = TaskStatus::ALL.iter().filter_map(|status| {
+        let (sign, paint) = sign(*status);
+        count(status).map(|(_, count)| terminal::painted(&format!("{sign} {count}"), paint, colours))
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
 /// How long the last attempt of a task took, in milliseconds.
-fn took_ms(task: &TaskState) -> u64 {
+pub(crate) fn took_ms(task: &TaskState) -> u64 {
     task.ended.as_ref().map_or(0, |ended| ended.usage.wall_us.div_ceil(1000))
 }
 
 /// A time for a display: exact where it is short.
-fn shown_ms(ms: u64) -> String {
+pub(crate) fn shown_ms(ms: u64) -> String {
     match ms {
         0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
         10_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),

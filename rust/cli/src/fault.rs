@@ -4,6 +4,7 @@ use dirigent_core::fault::{Fault, Kind, chain};
 use dirigent_core::spec::InvalidWorkflow;
 use dirigent_core::text::printable;
 use dirigent_engine::EngineError;
+use dirigent_journal::JournalError;
 use dirigent_process::ProcessError;
 use dirigent_project::ProjectError;
 use std::io;
@@ -36,6 +37,9 @@ pub enum CliError {
     /// The run as such.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What is recorded.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The processes as such.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -102,6 +106,7 @@ impl Fault for CliError {
         match self {
             Self::Project(error) => error.kind(),
             Self::Engine(error) => error.kind(),
+            Self::Journal(error) => error.kind(),
             Self::Process(error) => error.kind(),
             Self::Workflow(_) | Self::UnknownNeed { .. } => Kind::Config,
             Self::Usage { .. } => Kind::Usage,
@@ -114,6 +119,7 @@ impl Fault for CliError {
         match self {
             Self::Project(error) => error.code(),
             Self::Engine(error) => error.code(),
+            Self::Journal(error) => error.code(),
             Self::Process(error) => error.code(),
             Self::Workflow(_) => "workflow.invalid",
             Self::UnknownNeed { .. } => "workflow.unknown_need",
@@ -127,6 +133,7 @@ impl Fault for CliError {
         match self {
             Self::Project(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
             Self::Process(error) => error.hint(),
             Self::Workflow(InvalidWorkflow::Cycle { .. }) => Some("take one of these needs away".to_owned()),
             Self::Workflow(_) => None,

@@ -1,18 +1,22 @@
 //! Where runs are kept: the state folder, a folder for each run, and the reports in it.
 
 use crate::fault::{CliError, shown};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, origin};
+use dirigent_core::event::Event;
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::state::State;
-use dirigent_core::text::plain_output;
-use dirigent_engine::{events_file, run::attempt_folder};
+use dirigent_core::text::{plain_output, printable};
+use dirigent_engine::run::attempt_folder;
+use dirigent_journal::{Holder, JournalError, Reader, RunRow};
 use dirigent_project::Config;
+use dirigent_report::quantity::iso;
 use dirigent_report::{Format, Logs, RunView, ScriptResult, StreamName};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of each stream that a script's own JSON file holds.
 const RESULT_OUTPUT_BYTES: usize = 1 << 20;
@@ -38,39 +42,6 @@ pub fn state_dir(config: &Config, surroundings: &Surroundings) -> Result<PathBuf
 /// Makes an id that sorts by time. The one place where ids come from.
 pub fn new_run_id() -> RunId {
     RunId::try_from(uuid::Uuid::now_v7().to_string()).expect("a UUID has 36 hex digits and dashes")
-}
-
-/// Makes the folder of a run, private, and the state folder with its `.gitignore` where it is new.
-///
-/// # Errors
-///
-/// The file system refuses.
-pub fn make_run_folder(state_dir: &Path, run: &RunId) -> Result<PathBuf, CliError> {
-    let folder = state_dir.join("runs").join(run.as_str());
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(CliError::io("make", &folder))?;
-    let ignore = state_dir.join(".gitignore");
-    if !ignore.exists() {
-        write_whole(&ignore, b"*\n")?;
-    }
-    Ok(folder)
-}
-
-/// The folder of the newest run in a state folder.
-///
-/// # Errors
-///
-/// There is none.
-pub fn last_run(state_dir: &Path) -> Result<PathBuf, CliError> {
-    let runs = state_dir.join("runs");
-    let folders = fs::read_dir(&runs).into_iter().flatten().flatten().map(|entry| entry.path());
-    folders.filter(|folder| folder.join(events_file::NAME).is_file()).max().ok_or_else(|| CliError::Nothing {
-        message: format!("no run is recorded in {}", shown(state_dir)),
-        hint: Some("start one with `dirigent run`, or name the folder of a run".to_owned()),
-    })
 }
 
 /// Writes a file whole or not at all.
@@ -192,33 +163,83 @@ fn replace_folder(new: &Path, place: &Path) -> std::io::Result<()> {
     if had_one { fs::remove_dir_all(old) } else { Ok(()) }
 }
 
-/// The folder of a run as somebody names it: nothing or `last` for the newest, a folder, or an id in the state folder.
+/// A run as it is recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Its head.
+    pub row: RunRow,
+    /// The state folder it lies in.
+    pub state_dir: PathBuf,
+    /// Its own folder.
+    pub folder: PathBuf,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// The hash of its history.
+    pub hash: String,
+    /// What they come to.
+    pub state: State,
+}
+
+/// Finds the head of a run by what somebody calls it: nothing or `last` for the newest, its id or the beginning of one, its
+/// folder. Also returns the state folder in which it lies.
 ///
 /// # Errors
 ///
-/// There is no such run.
+/// There is no such run; the state folder cannot be read.
 pub fn find_run(
     name: Option<&Path>,
     state_dir: &Path,
     surroundings: &Surroundings,
-) -> Result<PathBuf, CliError> {
-    let Some(name) = name.filter(|name| name.as_os_str() != "last") else {
-        return last_run(state_dir);
+) -> Result<(RunRow, PathBuf), CliError> {
+    let name = name.unwrap_or_else(|| Path::new("last"));
+    let named = surroundings.absolute(name);
+    let state_dir = match named.parent().filter(|runs| runs.ends_with("runs") && named.is_dir()) {
+        Some(runs) => runs.parent().unwrap_or(runs).to_owned(),
+        None => state_dir.to_owned(),
     };
-    let candidates = [surroundings.absolute(name), state_dir.join("runs").join(name)];
-    candidates.into_iter().find(|folder| folder.join(events_file::NAME).is_file()).ok_or_else(|| {
-        CliError::Nothing {
-            message: format!("{} is neither the folder of a run nor the id of one", shown(name)),
-            hint: Some(format!("look into {}", shown(&state_dir.join("runs")))),
-        }
-    })
+    let id = name.file_name().unwrap_or(name.as_os_str()).to_string_lossy();
+    let nothing = |error| match error {
+        JournalError::NoRun { .. } => CliError::Nothing {
+            message: match &*id {
+                "last" => format!("no run is recorded in {}", shown(&state_dir)),
+                id => format!("there is no run `{}` in {}", printable(id), shown(&state_dir)),
+            },
+            hint: Some("`dirigent runs` lists those there are; `dirigent run` starts one".to_owned()),
+        },
+        error => error.into(),
+    };
+    let row = Reader::open(&state_dir).and_then(|reader| reader.find(&id)).map_err(nothing)?;
+    Ok((row, state_dir))
 }
 
-/// Reads a recorded run back.
+/// Reads a run back, and sees that its history was not altered.
 ///
 /// # Errors
 ///
-/// Its events cannot be read.
-pub fn read_run(folder: &Path) -> Result<State, CliError> {
-    Ok(State::fold(&events_file::read(folder)?))
+/// There is no such run; what is recorded is damaged.
+pub fn read_run(
+    name: Option<&Path>,
+    state_dir: &Path,
+    surroundings: &Surroundings,
+) -> Result<Recorded, CliError> {
+    let (row, state_dir) = find_run(name, state_dir, surroundings)?;
+    let reader = Reader::open(&state_dir)?;
+    let recorded = reader.recorded(&row.id)?;
+    let folder = reader.run_folder(&row.id);
+    let (hash, events) = (recorded.hash(), recorded.events);
+    let state = State::fold(&events);
+    Ok(Recorded { row, state_dir, folder, hash, events, state })
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Who holds the runs of this process.
+pub fn holder() -> Holder {
+    let origin = origin(None);
+    let since = iso(now_ms(), origin.utc_offset_min);
+    Holder { pid: origin.pid, host: origin.host, since }
 }

@@ -72,6 +72,7 @@ fn stop_with_children(control: &Control, feed: &mut Feed) {
         match feed.next(Some(deadline)) {
             News::Events(events) if events.iter().any(|event| event.fact == Fact::RunSuspended) => break,
             News::Events(_) => {}
+            News::Stalled(_) => {}
             News::Quiet | News::End => break,
         }
     }

@@ -5,7 +5,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskStatus};
-use dirigent_engine::{Config, Feed, News, Plan, Run};
+use dirigent_engine::{Config, Feed, News, Plan, Record, Run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Bench {
             adopts_orphans: false,
             folder: self.path("run"),
         };
-        Run::start(plan, config)
+        Run::start(plan, config, Record::InMemory).expect("a run")
     }
 
     fn run(&self) -> Arc<State> {
@@ -94,7 +94,7 @@ fn await_fact(feed: &mut Feed, wanted: impl Fn(&Fact) -> bool) {
         match feed.next(Some(deadline)) {
             News::Events(events) if events.iter().any(|event| wanted(&event.fact)) => return,
             News::Events(_) => {}
-            News::Quiet | News::End => panic!("it never happened"),
+            News::Stalled(_) | News::Quiet | News::End => panic!("it never happened"),
         }
     }
 }

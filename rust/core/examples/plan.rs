@@ -146,7 +146,7 @@ fn tasks(count: u32, edges: &[(u32, u32)]) -> Vec<Task> {
         edges = rest;
         Task {
             name: format!("t{number}").into(),
-            action: Action::Function { function: Arc::clone(&function) },
+            action: Action::Function { function: Arc::clone(&function), code: None },
             needs: needs.iter().map(|(need, _)| TaskIndex(*need)).collect(),
             policy: Arc::clone(&policy),
         }

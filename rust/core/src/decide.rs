@@ -64,6 +64,13 @@ pub enum Input {
         /// What it gave there, where that was recorded.
         value: Option<Arc<Kept>>,
     },
+    /// What a task gave cannot be had any more, and somebody needs it.
+    ValueLost {
+        /// The task.
+        task: TaskIndex,
+        /// Why.
+        why: Box<str>,
+    },
     /// The run's processes have been stopped.
     Suspended,
     /// The run's processes go on.
@@ -149,6 +156,12 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
         },
         Input::Declared(tasks) if tasks.is_empty() || state.open() == 0 => Vec::new(),
         Input::Declared(tasks) => vec![Fact::TasksDeclared { tasks, parent: None }],
+        Input::ValueLost { task, why } => {
+            match state.task(task).is_some_and(|task| task.status == TaskStatus::Completed) {
+                true => vec![Fact::ValueLost { task, why }],
+                false => Vec::new(),
+            }
+        }
         Input::ConditionAnswered { task, holds } => match state.task(task) {
             Some(it) if it.is_waiting_for_condition(state, task) => vec![match holds {
                 Ok(true) => Fact::ConditionHeld { task },
@@ -416,7 +429,7 @@ mod tests {
     fn verdict_after(reports: [Option<Outcome>; 3]) -> Verdict {
         let task = |decides| {
             let policy = Arc::new(Policy { decides, ..Policy::default() });
-            let action = Action::Function { function: "f".into() };
+            let action = Action::Function { function: "f".into(), code: None };
             Arc::new(Task { name: "t".into(), action, needs: Box::default(), policy })
         };
         let created = Fact::RunCreated {

@@ -116,6 +116,13 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Arc<Kept>>,
     },
+    /// What a task gave cannot be had any more, and somebody needs it: it will be carried out again.
+    ValueLost {
+        /// The task.
+        task: TaskIndex,
+        /// Why, as a sentence without its end.
+        why: Box<str>,
+    },
     /// A task waits for an answer.
     WaitStarted {
         /// The task.

@@ -32,6 +32,9 @@ pub enum Action {
     Function {
         /// Its name, for people: `module.name`.
         function: Arc<str>,
+        /// What tells its code from other code; `None` where nobody has to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Arc<str>>,
     },
     /// Waits for somebody's answer.
     Approval {
@@ -370,7 +373,7 @@ mod tests {
     use super::*;
 
     fn task(name: &str, needs: &[u32], teardown: bool) -> Task {
-        let action = Action::Function { function: name.into() };
+        let action = Action::Function { function: name.into(), code: None };
         let needs = needs.iter().copied().map(TaskIndex).collect();
         Task { name: name.into(), action, needs, policy: Arc::new(Policy { teardown, ..Policy::default() }) }
     }

@@ -130,6 +130,13 @@ impl State {
         self.tasks.get(task.usize())
     }
 
+    /// The tasks of which the last attempt of a task consists, in order.
+    pub fn parts(&self, task: TaskIndex) -> impl Iterator<Item = TaskIndex> {
+        let last = self.families.get(&task).and_then(|families| families.last());
+        let is_whole = self.task(task).is_some_and(TaskState::consists_of_tasks);
+        last.filter(|_| is_whole).cloned().into_iter().flatten().map(TaskIndex)
+    }
+
     /// How many slots are taken.
     pub fn running(&self) -> u32 {
         self.running
@@ -314,7 +321,7 @@ mod tests {
     }
 
     fn function() -> Action {
-        Action::Function { function: "f".into() }
+        Action::Function { function: "f".into(), code: None }
     }
 
     fn command() -> Action {

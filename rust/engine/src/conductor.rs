@@ -1,25 +1,30 @@
 //! One turn after another, each on the thread of whoever has something to say:
 //!
 //! 1. take an input, and let the core decide what facts it makes;
-//! 2. record the facts, apply them, and pass on what they mean for those who carry tasks out;
+//! 2. append the facts to the journal and apply them;
 //! 3. let the core say what follows, until nothing does;
-//! 4. when every task has ended, close the workers; when they have ended, the run has.
+//! 4. when the facts are recorded, pass on what they mean for those who carry tasks out: in memory that is at once, on disk
+//!    after a commit, which many turns may share;
+//! 5. when every task has ended, close the workers; when they have ended, the run has.
 //!
-//! There is no thread of its own: a worker that reports an end starts what follows from it in the same breath.
-//! Nothing in a turn waits: to record, to apply and to ask are short.
+//! A worker that reports an end starts what follows from it in the same breath. Nothing in a turn waits: to append, to apply
+//! and to ask are short. A commit is no part of a turn: others take theirs meanwhile.
 
 use crate::fault::EngineError;
 use crate::functions::Functions;
-use crate::journal::Journal;
+use crate::journal::{Journal, Wanted};
 use crate::plan::Plan;
 use crate::timer::Timer;
 use dirigent_core::decide::{Input, decide, follow};
-use dirigent_core::event::{CancelReason, Event, Fact};
+use dirigent_core::event::{CancelReason, Event, Fact, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Action;
-use dirigent_core::state::{State, TaskStatus};
+use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::value::Kept;
+use dirigent_journal::store::Request;
 use dirigent_process::{Attempt, Report, Worker};
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
@@ -27,11 +32,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A conductor and those who speak to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(Arc<Mutex<Conductor>>);
+pub(crate) struct Shared(Arc<Podium>);
+
+#[derive(Debug)]
+struct Podium {
+    conductor: Mutex<Conductor>,
+    journal: Arc<Journal>,
+    /// Held from a commit until what it recorded was passed on, so that everything is told in order.
+    committing: Mutex<()>,
+}
 
 /// The one place where a run changes.
 pub(crate) struct Conductor {
-    own: Weak<Mutex<Conductor>>,
+    own: Weak<Podium>,
     run: RunId,
     folder: PathBuf,
     journal: Arc<Journal>,
@@ -84,8 +97,11 @@ impl Shared {
         processes: dirigent_process::Config,
         functions: Option<Box<dyn Functions>>,
     ) -> Self {
-        Self(Arc::new_cyclic(|own| {
-            Mutex::new(Conductor {
+        let state = journal.with_recorded(|events| State::fold(events.iter().map(|event| &**event)));
+        Self(Arc::new_cyclic(|own| Podium {
+            journal: Arc::clone(&journal),
+            committing: Mutex::default(),
+            conductor: Mutex::new(Conductor {
                 own: own.clone(),
                 run,
                 folder,
@@ -96,16 +112,94 @@ impl Shared {
                 timer: Timer::default(),
                 timer_ms: None,
                 clock: Clock::start(),
-                state: Arc::default(),
+                state: Arc::new(state),
                 closing: false,
                 failure: None,
-            })
+            }),
         }))
     }
 
     /// Waits for a turn of somebody else, which is short.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Conductor> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.conductor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits what the journal has, and passes on what that means. Not to be called within a turn.
+    pub(crate) fn commit(&self) {
+        if !self.0.journal.is_on_disk() {
+            return;
+        }
+        let _in_order = self.0.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.0.journal.commit(|| counts(self.lock().state())) {
+            Ok(events) if events.is_empty() => {}
+            Ok(events) => {
+                let mut conductor = self.lock();
+                events.iter().for_each(|event| conductor.pass_on(event));
+                conductor.close_if_over();
+            }
+            // The writer's thread tries again; until then nothing goes on.
+            Err(error) if error.is_full() => {}
+            Err(error) => self.lock().fail(error.into()),
+        }
+    }
+
+    /// Has what the journal has be committed soon, by the writer's thread.
+    pub(crate) fn hurry(&self) {
+        self.0.journal.hurry();
+    }
+
+    /// Commits what nobody else does, and hears what others ask of the run, until it is over.
+    pub(crate) fn write(&self) {
+        let mut heard = 0;
+        loop {
+            match self.0.journal.wait_to_write() {
+                Wanted::End => return,
+                Wanted::Commit => self.commit(),
+                Wanted::Look => {
+                    let requests = match self.0.journal.requests(heard) {
+                        Ok(requests) => requests,
+                        Err(error) => return self.lock().fail(error.into()),
+                    };
+                    for request in requests {
+                        heard = request.number;
+                        self.hear_request(&request);
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_request(&self, request: &Request) {
+        // One of a later version means nothing to this one.
+        if let Ok(asked) = serde_json::from_str::<Asked>(&request.request) {
+            self.lock().turn(asked.into());
+            self.commit();
+        }
+    }
+}
+
+/// What another process may ask of a run.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Asked {
+    /// To end it.
+    Cancel,
+    /// To end it at once.
+    Kill,
+    /// To end one task.
+    CancelTask {
+        /// The task.
+        task: TaskIndex,
+    },
+}
+
+impl From<Asked> for Input {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Cancel => Self::Cancel(CancelReason::Requested),
+            Asked::Kill => Self::Kill,
+            Asked::CancelTask { task } => Self::CancelTask(task),
+        }
     }
 }
 
@@ -125,6 +219,48 @@ impl Drop for Ear {
 }
 
 impl Conductor {
+    /// Takes up what is recorded. `why_lost` says of a value why it cannot be had, if that is so.
+    ///
+    /// # Errors
+    ///
+    /// The run is over.
+    pub(crate) fn take_up(
+        &mut self,
+        origin: Origin,
+        why_lost: &dyn Fn(&Kept) -> Option<String>,
+    ) -> Result<(), EngineError> {
+        let now_ms = self.clock.now_ms();
+        let facts = decide(&self.state, Input::Resumed(Box::new(origin)), now_ms);
+        if facts.is_empty() {
+            let verdict = self.state.end().map_or("has not begun", |end| end.verdict.name());
+            self.close();
+            return Err(EngineError::Over { run: self.run.to_string(), verdict });
+        }
+        self.record(facts, now_ms);
+        let mut is_known: HashSet<TaskIndex> = HashSet::new();
+        loop {
+            // What is carried out again needs values itself.
+            let needed: Vec<(TaskIndex, Arc<Kept>)> = self
+                .state
+                .needed_values()
+                .filter(|(task, _)| !is_known.contains(task))
+                .map(|(task, value)| (task, Arc::clone(value)))
+                .collect();
+            if needed.is_empty() {
+                break;
+            }
+            for (task, value) in needed {
+                is_known.insert(task);
+                if let Some(why) = why_lost(&value) {
+                    let facts = decide(&self.state, Input::ValueLost { task, why: why.into() }, now_ms);
+                    self.record(facts, now_ms);
+                }
+            }
+        }
+        self.settle(now_ms);
+        Ok(())
+    }
+
     /// Carries out the plan.
     pub(crate) fn begin(&mut self, plan: Plan) {
         let (workflow, tasks) = plan.workflow.into_parts();
@@ -142,6 +278,10 @@ impl Conductor {
         let declared = has_tasks.then_some(Fact::TasksDeclared { tasks, parent: None });
         let now_ms = self.clock.now_ms();
         self.record([created].into_iter().chain(declared).collect(), now_ms);
+        for known in plan.known {
+            let facts = decide(&self.state, known, now_ms);
+            self.record(facts, now_ms);
+        }
         self.settle(now_ms);
     }
 
@@ -222,11 +362,18 @@ impl Conductor {
                 }
             }
         }
-        if self.state.end().is_some() {
-            self.close();
-        } else {
+        if !self.close_if_over() {
             self.set_timer(now_ms);
         }
+    }
+
+    /// Nothing more will come of a run that has ended, once everybody could know.
+    fn close_if_over(&mut self) -> bool {
+        let is_over = self.state.end().is_some();
+        if is_over && self.journal.is_drained() {
+            self.close();
+        }
+        is_over
     }
 
     fn set_timer(&mut self, now_ms: i64) {
@@ -238,8 +385,10 @@ impl Conductor {
         let due = due_ms.and_then(|due_ms| self.clock.instant(due_ms));
         let own = self.own.clone();
         let tell = move || {
-            if let Some(conductor) = own.upgrade() {
-                Shared(conductor).lock().tick();
+            if let Some(podium) = own.upgrade() {
+                let shared = Shared(podium);
+                shared.lock().tick();
+                shared.commit();
             }
         };
         if let Err(error) = self.timer.set(due, tell) {
@@ -259,8 +408,9 @@ impl Conductor {
         }
         for event in self.journal.append(facts, now_ms) {
             Arc::make_mut(&mut self.state).apply(&event);
-            self.pass_on(&event);
-            self.tell_end(&event.fact);
+            if !self.journal.is_on_disk() {
+                self.pass_on(&event);
+            }
         }
     }
 
@@ -271,6 +421,7 @@ impl Conductor {
         | Fact::WaitTimedOut { task }
         | Fact::TaskFailed { task, .. }
         | Fact::TaskSkipped { task, .. }
+        | Fact::TaskReused { task, .. }
         | Fact::TaskCancelled { task }) = fact
         else {
             return;
@@ -283,8 +434,16 @@ impl Conductor {
 
     /// What a fact means for those who carry tasks out.
     fn pass_on(&mut self, event: &Event) {
+        self.tell_end(&event.fact);
         match &event.fact {
-            Fact::AttemptStarted { task, attempt } => self.carry_out(*task, *attempt),
+            Fact::AttemptStarted { task, attempt } => {
+                // It may have been cancelled before that could be told.
+                let is_wanted =
+                    |task: &TaskState| task.status == TaskStatus::Running && task.attempts == *attempt;
+                if self.state.task(*task).is_some_and(is_wanted) {
+                    self.carry_out(*task, *attempt);
+                }
+            }
             Fact::AttemptEnded {
                 task,
                 attempt,
@@ -322,6 +481,9 @@ impl Conductor {
             | Fact::TaskFailed { .. }
             | Fact::TaskSkipped { .. }
             | Fact::TaskCancelled { .. }
+            | Fact::TaskReused { .. }
+            | Fact::ValueLost { .. }
+            | Fact::RunResumed { .. }
             | Fact::RunSuspended
             | Fact::RunContinued
             | Fact::RunEnded { .. } => {}
@@ -394,8 +556,18 @@ impl Conductor {
     fn start_worker(&self) -> Result<Worker, EngineError> {
         let conductor = self.own.upgrade().ok_or(EngineError::Bug { part: "the conductor" })?;
         let ear = Ear { conductor: Shared(conductor), made_on: std::thread::current().id() };
-        Ok(Worker::start(self.processes.clone(), move |report| ear.conductor.lock().hear(report))?)
+        Ok(Worker::start(self.processes.clone(), move |report| {
+            ear.conductor.lock().hear(report);
+            ear.conductor.commit();
+        })?)
     }
+}
+
+/// How many tasks stand how, as JSON.
+pub fn counts(state: &State) -> String {
+    let count = |status: &TaskStatus| Some((status.name(), state.count(*status))).filter(|it| it.1 > 0);
+    let counts: BTreeMap<_, _> = TaskStatus::ALL.iter().filter_map(count).collect();
+    serde_json::to_string(&counts).expect("names and numbers are JSON")
 }
 
 /// The variable that names the run in the environment of all its processes.

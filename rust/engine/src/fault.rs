@@ -1,6 +1,7 @@
 //! What can go wrong with a run as such.
 
 use dirigent_core::fault::{Fault, Kind};
+use dirigent_journal::JournalError;
 use dirigent_process::ProcessError;
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +12,17 @@ pub enum EngineError {
     /// Children cannot be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The run cannot be recorded, or what is recorded cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A run that is over cannot go on.
+    #[error("run {run} is over: it {verdict}")]
+    Over {
+        /// The run.
+        run: String,
+        /// How it went.
+        verdict: &'static str,
+    },
     /// The file system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {
@@ -20,16 +32,6 @@ pub enum EngineError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// A file that should hold events holds something else.
-    #[error("line {line} of {} is no event: {reason}", path.display())]
-    NoEvent {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
     },
     /// The system refused a thread.
     #[error("cannot start a thread")]
@@ -46,7 +48,9 @@ impl Fault for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Process(error) => error.kind(),
-            Self::Io { .. } | Self::NoEvent { .. } | Self::Thread(_) => Kind::Io,
+            Self::Journal(error) => error.kind(),
+            Self::Over { .. } => Kind::Usage,
+            Self::Io { .. } | Self::Thread(_) => Kind::Io,
             Self::Bug { .. } => Kind::Internal,
         }
     }
@@ -54,8 +58,9 @@ impl Fault for EngineError {
     fn code(&self) -> &'static str {
         match self {
             Self::Process(error) => error.code(),
+            Self::Journal(error) => error.code(),
+            Self::Over { .. } => "engine.over",
             Self::Io { .. } => "engine.io",
-            Self::NoEvent { .. } => "engine.no_event",
             Self::Thread(_) => "engine.thread",
             Self::Bug { .. } => "engine.bug",
         }
@@ -64,11 +69,13 @@ impl Fault for EngineError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Process(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Over { .. } => Some("run what failed again with `dirigent retry`".to_owned()),
             Self::Io { .. } => Some("choose another state folder with --state-dir, or make room".to_owned()),
             Self::Thread(_) => {
                 Some("end other programs, or raise the limit of processes (ulimit -u)".to_owned())
             }
-            Self::NoEvent { .. } | Self::Bug { .. } => None,
+            Self::Bug { .. } => None,
         }
     }
 }

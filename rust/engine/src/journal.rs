@@ -1,10 +1,19 @@
 //! The events of a run in order: facts are appended at one end, and read from any place.
 //!
-//! Held in memory for now. The door is the one a durable journal takes: append facts, read from a place.
+//! Where they are kept on disk, they are read only after they were written there: appended ones wait for a commit, and one
+//! commit takes all that wait. Whoever would have to wait for what comes of them commits; a thread of its own does it where
+//! nobody else has.
 
 use dirigent_core::event::{Event, Fact};
+use dirigent_journal::store::Request;
+use dirigent_journal::{JournalError, RunWriter};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long the writer leaves what was appended to somebody who has nothing else to do.
+const LINGER: Duration = Duration::from_micros(200);
+/// How often the writer looks for what others ask of the run, and whether the database is there.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The events of one run.
 #[derive(Debug, Default)]
@@ -12,11 +21,23 @@ pub struct Journal {
     inner: Mutex<Inner>,
     changed: Condvar,
     closed: Condvar,
+    /// There is something for the writer's thread.
+    writes: Condvar,
+    /// Where they are kept; in memory alone where there is none.
+    writer: Option<Mutex<RunWriter>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     events: Vec<Arc<Event>>,
+    /// What is not on disk yet, and therefore not told.
+    pending: Vec<Arc<Event>>,
+    /// The place of the next event.
+    next_seq: u64,
+    /// Why nothing can be written for now.
+    stalled: Option<Arc<str>>,
+    is_urgent: bool,
+    writer_rests: bool,
     is_closed: bool,
     /// Readers that want to hear of the next event. Where there is none, appending wakes nobody.
     waiting: u32,
@@ -27,31 +48,158 @@ struct Inner {
 pub enum News {
     /// These events, in order, without a gap.
     Events(Vec<Arc<Event>>),
+    /// Nothing can be recorded for now, and so nothing goes on, for this reason. Told once.
+    Stalled(Arc<str>),
     /// Nothing until the deadline.
     Quiet,
     /// Nothing more will ever come.
     End,
 }
 
+/// What the writer's thread is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Something waits to be written.
+    Commit,
+    /// Nothing, for a while.
+    Look,
+    /// Nothing more will come.
+    End,
+}
+
 impl Journal {
-    /// Records facts, and only then wakes the readers.
+    /// A journal that is kept on disk, and begins with what is there already.
+    pub(crate) fn on_disk(writer: RunWriter, recorded: Vec<Event>) -> Self {
+        let inner = Inner {
+            next_seq: recorded.len() as u64,
+            events: recorded.into_iter().map(Arc::new).collect(),
+            ..Inner::default()
+        };
+        Self { inner: Mutex::new(inner), writer: Some(Mutex::new(writer)), ..Self::default() }
+    }
+
+    /// The events of a run that is looked at, and to which nothing is added.
+    pub fn recorded(events: Vec<Event>) -> Self {
+        let events = events.into_iter().map(Arc::new).collect();
+        Self { inner: Mutex::new(Inner { events, is_closed: true, ..Inner::default() }), ..Self::default() }
+    }
+
+    /// Looks at what is recorded.
+    pub(crate) fn with_recorded<T>(&self, look: impl FnOnce(&[Arc<Event>]) -> T) -> T {
+        look(&self.lock().events)
+    }
+
+    /// Whether appended facts wait for a commit.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Appends facts. In memory they are recorded at once; on disk with the next commit.
     pub fn append(&self, facts: Vec<Fact>, at_ms: i64) -> Vec<Arc<Event>> {
         let mut inner = self.lock();
-        let first = inner.events.len() as u64;
+        let first = inner.next_seq;
         let new: Vec<Arc<Event>> =
             (first..).zip(facts).map(|(seq, fact)| Arc::new(Event { seq, at_ms, fact })).collect();
-        inner.events.extend(new.iter().cloned());
+        inner.next_seq += new.len() as u64;
+        if self.is_on_disk() {
+            inner.pending.extend(new.iter().cloned());
+            let wakes = std::mem::take(&mut inner.writer_rests);
+            drop(inner);
+            if wakes {
+                self.writes.notify_one();
+            }
+        } else {
+            inner.events.extend(new.iter().cloned());
+            self.tell(inner);
+        }
+        new
+    }
+
+    /// Writes what waits, and returns it: now it can be told. `counts` goes with the end of the run.
+    pub(crate) fn commit(&self, counts: impl FnOnce() -> String) -> Result<Vec<Arc<Event>>, JournalError> {
+        let Some(writer) = &self.writer else {
+            return Ok(Vec::new());
+        };
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = std::mem::take(&mut self.lock().pending);
+        let ends = batch.iter().any(|event| matches!(event.fact, Fact::RunEnded { .. }));
+        let counts = ends.then(counts);
+        let written = writer.append(&batch, counts.as_deref());
+        let mut inner = self.lock();
+        inner.stalled = written.as_ref().err().map(|error| error.to_string().into());
+        match written {
+            Ok(()) => inner.events.extend(batch.iter().cloned()),
+            Err(_) => drop(inner.pending.splice(..0, batch.iter().cloned())),
+        }
+        self.tell(inner);
+        written.map(|()| batch)
+    }
+
+    /// Whether everything that was appended is recorded.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.lock().pending.is_empty()
+    }
+
+    /// Has what waits be written soon, by the writer's thread.
+    pub(crate) fn hurry(&self) {
+        let mut inner = self.lock();
+        if !inner.pending.is_empty() {
+            inner.is_urgent = true;
+            drop(inner);
+            self.writes.notify_one();
+        }
+    }
+
+    /// What others asked of the run since the request with this number.
+    pub(crate) fn requests(&self, after: i64) -> Result<Vec<Request>, JournalError> {
+        match &self.writer {
+            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).requests(after),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Waits for something for the writer's thread to do.
+    pub(crate) fn wait_to_write(&self) -> Wanted {
+        let until = Instant::now() + LOOK_EVERY;
+        let mut inner = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if inner.is_closed {
+                return Wanted::End;
+            }
+            if left.is_zero() {
+                return if inner.pending.is_empty() { Wanted::Look } else { Wanted::Commit };
+            }
+            if inner.pending.is_empty() {
+                inner.writer_rests = true;
+                inner = wait(&self.writes, inner, Some(left));
+                inner.writer_rests = false;
+            } else if inner.stalled.is_some() {
+                inner = wait(&self.writes, inner, Some(left));
+            } else if std::mem::take(&mut inner.is_urgent) {
+                return Wanted::Commit;
+            } else {
+                let seen = inner.next_seq - inner.pending.len() as u64;
+                inner = wait(&self.writes, inner, Some(LINGER));
+                let is_left =
+                    !inner.pending.is_empty() && inner.next_seq - inner.pending.len() as u64 == seen;
+                inner.is_urgent |= is_left;
+            }
+        }
+    }
+
+    fn tell(&self, inner: MutexGuard<'_, Inner>) {
         let is_awaited = inner.waiting > 0;
         drop(inner);
         if is_awaited {
             self.changed.notify_all();
         }
-        new
     }
 
     /// Says that nothing more will come.
     pub fn close(&self) {
         self.lock().is_closed = true;
+        self.writes.notify_all();
         self.changed.notify_all();
         self.closed.notify_all();
     }
@@ -74,12 +222,13 @@ pub struct Feed {
     place: u64,
     pace: Duration,
     rested: Option<Instant>,
+    has_told_stall: bool,
 }
 
 impl Feed {
     /// A reader that starts at this place.
     pub fn new(journal: Arc<Journal>, place: u64) -> Self {
-        Self { journal, place, pace: Duration::ZERO, rested: None }
+        Self { journal, place, pace: Duration::ZERO, rested: None, has_told_stall: false }
     }
 
     /// A reader of the same from another place on.
@@ -108,6 +257,14 @@ impl Feed {
             }
             if inner.is_closed {
                 return News::End;
+            }
+            match &inner.stalled {
+                None => self.has_told_stall = false,
+                Some(why) if !self.has_told_stall => {
+                    self.has_told_stall = true;
+                    return News::Stalled(Arc::clone(why));
+                }
+                Some(_) => {}
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {

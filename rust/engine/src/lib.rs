@@ -6,7 +6,6 @@
 
 pub mod fault;
 pub mod journal;
-pub mod events_file;
 pub mod plan;
 pub mod functions;
 mod timer;
@@ -17,4 +16,4 @@ pub use fault::EngineError;
 pub use functions::Functions;
 pub use journal::{Feed, Journal, News};
 pub use plan::Plan;
-pub use run::{Config, Run};
+pub use run::{Config, Record, Run};

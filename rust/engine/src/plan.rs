@@ -1,5 +1,6 @@
 //! What a run is asked to carry out.
 
+use dirigent_core::decide::Input;
 use dirigent_core::event::Origin;
 use dirigent_core::ids::RunId;
 use dirigent_core::spec::{Resource, Workflow};
@@ -23,6 +24,8 @@ pub struct Plan {
     pub timeout_ms: Option<u64>,
     /// What chance is drawn from.
     pub seed: u64,
+    /// Tasks that need not run, each as [`Input::Reused`].
+    pub known: Vec<Input>,
 }
 
 impl Plan {
@@ -37,6 +40,7 @@ impl Plan {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
+            known: Vec::new(),
         }
     }
 }

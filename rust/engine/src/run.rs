@@ -6,14 +6,16 @@ use crate::functions::Functions;
 use crate::journal::{Feed, Journal};
 use crate::plan::Plan;
 use dirigent_core::decide::{Input, Report};
-use dirigent_core::event::CancelReason;
+use dirigent_core::event::{CancelReason, Event, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::Task;
 use dirigent_core::state::State;
+use dirigent_core::value::Kept;
+use dirigent_journal::RunWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use crate::conductor::attempt_folder;
+pub use crate::conductor::{Asked, attempt_folder, counts};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Clone, Debug)]
@@ -28,6 +30,20 @@ pub struct Config {
     pub folder: PathBuf,
 }
 
+/// Where the events of a run go.
+#[derive(Debug)]
+pub enum Record {
+    /// Nowhere: they are gone with the program.
+    InMemory,
+    /// Into the journal of a state folder.
+    OnDisk {
+        /// What writes them.
+        writer: RunWriter,
+        /// What is recorded of the run already.
+        recorded: Vec<Event>,
+    },
+}
+
 /// A run under way. Dropping it ends its processes.
 #[derive(Debug)]
 pub struct Run {
@@ -39,28 +55,69 @@ pub struct Run {
 
 impl Run {
     /// Starts a run of processes.
-    pub fn start(plan: Plan, config: Config) -> Self {
-        let run = Self::prepare(plan.run.clone(), config, None);
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a thread.
+    pub fn start(plan: Plan, config: Config, record: Record) -> Result<Self, EngineError> {
+        let run = Self::prepare(plan.run.clone(), config, None, record)?;
         run.begin(plan);
-        run
+        Ok(run)
     }
 
     /// Makes a run that has not begun: so that those who carry out functions can be told where to report.
-    pub fn prepare(id: RunId, config: Config, functions: Option<Box<dyn Functions>>) -> Self {
-        let journal = Arc::new(Journal::default());
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a thread.
+    pub fn prepare(
+        id: RunId,
+        config: Config,
+        functions: Option<Box<dyn Functions>>,
+        record: Record,
+    ) -> Result<Self, EngineError> {
+        let journal = Arc::new(match record {
+            Record::InMemory => Journal::default(),
+            Record::OnDisk { writer, recorded } => Journal::on_disk(writer, recorded),
+        });
         let processes = dirigent_process::Config {
             guard: config.guard,
             version: config.version,
-            run_mark: format!("{RUN_VARIABLE}={id}").into_bytes(),
+            run_mark: mark(&id),
             adopts_orphans: config.adopts_orphans,
         };
         let conductor = Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, functions);
-        Self { id, journal, control: Control { conductor }, is_left: false }
+        if journal.is_on_disk() {
+            let writer = conductor.clone();
+            let write = move || writer.write();
+            std::thread::Builder::new()
+                .name("dirigent-journal".to_owned())
+                .spawn(write)
+                .map_err(EngineError::Thread)?;
+        }
+        Ok(Self { id, journal, control: Control { conductor }, is_left: false })
     }
 
     /// Begins a run that was prepared.
     pub fn begin(&self, plan: Plan) {
         self.control.conductor.lock().begin(plan);
+        self.control.commit();
+    }
+
+    /// Goes on with a run that was prepared with what is recorded of it. `why_lost` says of a value why it cannot be had,
+    /// if that is so: its task is then carried out again where something needs it.
+    ///
+    /// # Errors
+    ///
+    /// The run is over.
+    pub fn take_up(
+        &self,
+        origin: Origin,
+        why_lost: &dyn Fn(&Kept) -> Option<String>,
+    ) -> Result<(), EngineError> {
+        self.control.conductor.lock().take_up(origin, why_lost)?;
+        self.control.commit();
+        Ok(())
     }
 
     /// Its id.
@@ -113,6 +170,11 @@ impl Drop for Run {
     }
 }
 
+/// What all processes of a run carry in their environment, as `NAME=value`.
+pub fn mark(run: &RunId) -> Vec<u8> {
+    format!("{RUN_VARIABLE}={run}").into_bytes()
+}
+
 /// Asks and tells things of a run. To one that has ended it says nothing.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -149,9 +211,19 @@ impl Control {
         }
     }
 
-    /// Reports how an attempt of a function ended.
+    /// Reports how an attempt of a function ended. What follows is told with the next commit.
     pub fn report(&self, report: Report) {
-        self.say(Input::AttemptEnded(report));
+        self.conductor.lock().turn(Input::AttemptEnded(report));
+    }
+
+    /// Has everything recorded that is not yet, and told what follows: for whoever would have to wait for it.
+    pub fn commit(&self) {
+        self.conductor.commit();
+    }
+
+    /// The same, soon, on another thread.
+    pub fn hurry(&self) {
+        self.conductor.hurry();
     }
 
     /// Reports that a function consists of these tasks. `make` gets the index of the first of them.
@@ -159,6 +231,8 @@ impl Control {
         let mut conductor = self.conductor.lock();
         let children = make(next_index(conductor.state()));
         conductor.turn(Input::Expanded { task, attempt, children });
+        drop(conductor);
+        self.commit();
     }
 
     /// Adds tasks. `make` gets the index of the first of them.
@@ -166,6 +240,8 @@ impl Control {
         let mut conductor = self.conductor.lock();
         let tasks = make(next_index(conductor.state()));
         conductor.turn(Input::Declared(tasks));
+        drop(conductor);
+        self.commit();
     }
 
     /// Says whether a task is to run, or why that cannot be said.
@@ -185,6 +261,7 @@ impl Control {
 
     fn say(&self, input: Input) {
         self.conductor.lock().turn(input);
+        self.commit();
     }
 }
 

@@ -42,6 +42,17 @@ pub struct RunRow {
     pub holder: Option<Holder>,
 }
 
+impl RunRow {
+    /// How the run stands: its verdict, or `running`, or `interrupted`. Nothing is running without a living process.
+    pub fn status(&self) -> &str {
+        match (&self.verdict, &self.holder) {
+            (Some(verdict), _) => verdict,
+            (None, Some(_)) => "running",
+            (None, None) => "interrupted",
+        }
+    }
+}
+
 /// A run read back whole, and found to be what was written.
 #[derive(Debug)]
 pub struct Recorded {

@@ -9,10 +9,11 @@ use crate::schema::{self, SEQ_BITS};
 use dirigent_core::event::{Event, Fact};
 use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The name of the database in a state folder.
@@ -21,6 +22,9 @@ pub const DATABASE: &str = "journal.db";
 const RUNS: &str = "runs";
 /// How often somebody looks whether the database is still where it was.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The state folders that this process has opened to write, by process.
+static SHARED: LazyLock<Mutex<HashMap<(u32, PathBuf), Arc<Store>>>> = LazyLock::new(Mutex::default);
 
 /// What a recorded fact survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +82,25 @@ impl Store {
         let identity = identity(&database)?;
         let writer = Writer { connection, is_synced: false, identity, looked: Instant::now() };
         Ok(Self { folder: folder.to_owned(), database, writer: Mutex::new(writer) })
+    }
+
+    /// The same for all who ask in this process, opened once: one writer a process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn shared(folder: &Path) -> Result<Arc<Self>, JournalError> {
+        let mut stores = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        // A child that was forked has connections that are not its own.
+        let key = (std::process::id(), folder.to_owned());
+        if let Some(store) = stores.get(&key)
+            && identity(&store.database).is_ok_and(|identity| identity == store.lock().identity)
+        {
+            return Ok(Arc::clone(store));
+        }
+        let store = Arc::new(Self::open(folder)?);
+        stores.insert(key, Arc::clone(&store));
+        Ok(store)
     }
 
     /// The state folder.

@@ -16,6 +16,7 @@ pub mod output;
 mod wire;
 mod clock;
 mod table;
+mod leftover;
 mod spawn;
 mod reap;
 pub mod guard;
@@ -25,4 +26,5 @@ pub mod worker;
 
 pub use attempt::Attempt;
 pub use fault::ProcessError;
+pub use leftover::end_leftovers;
 pub use worker::{Asker, Config, Report, Worker};

@@ -576,6 +576,7 @@ impl Loop {
             stderr: stderr.finish().map(Box::new),
             left_behind,
             last_lines: last_lines.into(),
+            value: None,
         }));
     }
 

@@ -8,6 +8,7 @@ mod waiting;
 mod scripts;
 mod run;
 mod results;
+mod records;
 mod workflow;
 
 use pyo3::prelude::*;
@@ -40,6 +41,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::run_command, module)?)?;
     module.add_function(wrap_pyfunction!(results::write_report, module)?)?;
     module.add_function(wrap_pyfunction!(results::write_whole, module)?)?;
+    module.add_function(wrap_pyfunction!(records::recorded_runs, module)?)?;
+    module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
     module.add_function(wrap_pyfunction!(workflow::session::state_folder, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;

@@ -124,6 +124,7 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
                 retry_at_ms: None,
                 left_behind: result.left_behind,
                 last_lines: last_lines.into(),
+                value: None,
             },
         );
     }

@@ -209,7 +209,7 @@ fn run_task<'py>(
             guard,
             adopts_orphans: false,
         };
-        conduct::start(workflow, order)
+        conduct::start(workflow, Vec::new(), &order)
     };
     let conducted = py.detach(start).map_err(|error| raised(py, error))?;
     let folder = conducted.folder.clone();

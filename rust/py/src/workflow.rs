@@ -5,6 +5,7 @@
 
 pub(crate) mod plan;
 pub(crate) mod queue;
+pub(crate) mod kept;
 pub(crate) mod ends;
 pub(crate) mod shared;
 pub(crate) mod seat;

@@ -161,6 +161,7 @@ fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> 
         retry_at_ms: None,
         left_behind: u32::from(task.0 == 6),
         last_lines: last_lines.into(),
+        value: None,
     }
 }
 

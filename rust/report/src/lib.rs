@@ -6,7 +6,7 @@
 //! Modules stand bottom-up: each uses only those above it.
 
 pub mod logs;
-mod quantity;
+pub mod quantity;
 pub mod counts;
 mod sentence;
 pub mod summary;

@@ -6,7 +6,7 @@ use jiff::tz::Offset;
 /// A moment in ISO 8601 with milliseconds and the offset of its zone: `2026-11-20T18:34:05.120+01:00`.
 ///
 /// A moment or an offset that no calendar has is moved to the nearest one.
-pub(crate) fn iso(at_ms: i64, utc_offset_min: i32) -> String {
+pub fn iso(at_ms: i64, utc_offset_min: i32) -> String {
     let limit = if at_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     let moment = Timestamp::from_millisecond(at_ms).unwrap_or(limit);
     let offset = Offset::from_seconds(utc_offset_min.saturating_mul(60)).unwrap_or(Offset::UTC);
@@ -14,17 +14,17 @@ pub(crate) fn iso(at_ms: i64, utc_offset_min: i32) -> String {
 }
 
 /// Microseconds as seconds.
-pub(crate) fn seconds(us: u64) -> f64 {
+pub fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
 /// A sum or quotient without the digits that only arithmetic has added.
-pub(crate) fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
 /// Seconds as a person says them: `0.42 s`, `12.3 s`, `2 min 5 s`.
-pub(crate) fn shown_seconds(s: f64) -> String {
+pub fn shown_seconds(s: f64) -> String {
     match s {
         ..10.0 => format!("{s:.2} s"),
         10.0..60.0 => format!("{s:.1} s"),
@@ -33,7 +33,7 @@ pub(crate) fn shown_seconds(s: f64) -> String {
 }
 
 /// A size as a person says it: `640 B`, `1.2 KiB`, `48.0 MiB`.
-pub(crate) fn shown_bytes(bytes: u64) -> String {
+pub fn shown_bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -48,12 +48,12 @@ pub(crate) fn shown_bytes(bytes: u64) -> String {
 }
 
 /// A number with its noun: `1 task`, `10,000 tasks`.
-pub(crate) fn counted(n: usize, noun: &str) -> String {
+pub fn counted(n: usize, noun: &str) -> String {
     format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
 }
 
 /// A number in groups of three digits: `10,000`.
-pub(crate) fn grouped(n: usize) -> String {
+pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -3,7 +3,7 @@
 use super::selection::configuration;
 use crate::args::ReportArgs;
 use crate::fault::{CliError, exit, shown};
-use crate::record::{LogFolder, find_run, read_run, state_dir, write_reports};
+use crate::record::{LogFolder, Recorded, read_run, state_dir, write_reports};
 use crate::surroundings::Surroundings;
 use crate::terminal;
 use dirigent_project::Flags;
@@ -19,8 +19,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<i32, CliError> {
     let flags = Flags { state_dir: args.state_dir.clone().map(Location), ..Flags::default() };
     let config = configuration(&surroundings, &surroundings.cwd, None, flags)?;
     let state_dir = state_dir(&config, &surroundings)?;
-    let folder = find_run(args.run.as_deref(), &state_dir, &surroundings)?;
-    let state = read_run(&folder)?;
+    let Recorded { folder, state, .. } = read_run(args.run.as_deref(), &state_dir, &surroundings)?;
     if args.json {
         let logs = LogFolder { folder: &folder, state: &state };
         let view = RunView { state: &state, logs: &logs, folder: folder.to_str() };

@@ -1,8 +1,8 @@
 //! `dirigent run`: scripts, from what was typed to the summary.
 
-use super::selection::{Selected, select};
+use super::selection::select;
 use crate::args::RunArgs;
-use crate::conduct::{self, Order};
+use crate::conduct::{self, Conducted, Order};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
 use crate::record::{LogFolder, state_dir, write_reports};
@@ -42,25 +42,41 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         terminal::print(&dry_run(&workflow, args.json));
         return Ok(exit::OK);
     }
-    conduct(&selected, workflow, args.json)
+    let state_dir = state_dir(&selected.config, &selected.surroundings)?;
+    let settings = &selected.config.run;
+    let order = Order {
+        jobs: settings.jobs.value,
+        fail_fast: settings.fail_fast.value,
+        root: Some(selected.config.root().unwrap_or(&selected.found.root)),
+        ..order(&state_dir)?
+    };
+    see_through(settings, args.json, || conduct::start(workflow, Vec::new(), &order))
 }
 
-fn conduct(selected: &Selected, workflow: Workflow, json: bool) -> Result<i32, CliError> {
-    let state_dir = state_dir(&selected.config, &selected.surroundings)?;
+/// What this program needs to run anything.
+pub(super) fn order(state_dir: &Path) -> Result<Order<'_>, CliError> {
+    Ok(Order {
+        jobs: None,
+        fail_fast: false,
+        state_dir,
+        root: None,
+        guard: std::env::current_exe().map_err(CliError::io("find", Path::new("this program")))?,
+        adopts_orphans: true,
+    })
+}
+
+/// Starts a run and shows it until it is over.
+pub(super) fn see_through(
+    settings: &RunSettings,
+    json: bool,
+    start: impl FnOnce() -> Result<Conducted, CliError>,
+) -> Result<i32, CliError> {
     let signals = Signals::hold();
     adopt_orphans()?;
-    let settings = &selected.config.run;
-    let conducted = conduct::start(
-        workflow,
-        Order {
-            jobs: settings.jobs.value,
-            fail_fast: settings.fail_fast.value,
-            state_dir: &state_dir,
-            root: Some(selected.config.root().unwrap_or(&selected.found.root)),
-            guard: std::env::current_exe().map_err(CliError::io("find", Path::new("this program")))?,
-            adopts_orphans: true,
-        },
-    )?;
+    let conducted = start()?;
+    for process in &conducted.leftovers {
+        terminal::say(&format!("ended what the last engine had left behind: {}\n", printable(process)));
+    }
     signals.pass_on(conducted.run.control(), conducted.run.feed(0));
     display::follow(conducted.run.feed(0));
     let folder = conducted.folder.clone();

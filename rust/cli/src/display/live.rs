@@ -82,7 +82,15 @@ impl Live {
                     );
                 }
             }
-            Fact::TaskCancelled { task }
+            Fact::RunResumed { .. } => {
+                // What an earlier engine did was shown then.
+                self.scroll.clear();
+                self.running.clear();
+                self.counts =
+                    TaskStatus::ALL.map(|status| if status.is_final() { state.count(status) } else { 0 });
+            }
+            Fact::TaskReused { task, .. }
+            | Fact::TaskCancelled { task }
             | Fact::TaskFailed { task, .. }
             | Fact::WaitAnswered { task, .. }
             | Fact::WaitTimedOut { task } => self.count(status(task)),
@@ -103,6 +111,7 @@ impl Live {
                 self.scroll.push_str("stopped; `fg` goes on\n");
             }
             Fact::RunCreated { .. }
+            | Fact::ValueLost { .. }
             | Fact::TasksDeclared { .. }
             | Fact::ConditionAsked { .. }
             | Fact::ConditionHeld { .. }
@@ -111,6 +120,12 @@ impl Live {
             | Fact::RunContinued
             | Fact::RunEnded { .. } => {}
         }
+    }
+
+    /// Says something that is no event.
+    pub(super) fn tell(&mut self, line: &str) {
+        let _ = writeln!(self.scroll, "{}", painted(line, Paint::Yellow, self.colours));
+        self.draw();
     }
 
     fn count(&mut self, status: Option<TaskStatus>) {

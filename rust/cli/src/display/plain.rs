@@ -19,6 +19,10 @@ impl Plain {
     pub(super) fn lines(&mut self, events: &[Arc<Event>]) -> String {
         let mut text = String::new();
         fold(&mut self.state, events.iter().map(|event| &**event), |state, event| {
+            if matches!(event.fact, Fact::RunResumed { .. }) {
+                // What an earlier engine did was shown then.
+                text.clear();
+            }
             if let Some(line) = line(state, event) {
                 text.push_str(&line);
                 text.push('\n');
@@ -34,6 +38,13 @@ fn line(state: &State, event: &Event) -> Option<String> {
         Fact::RunCreated { run, max_concurrency, .. } => {
             format!("run        {run}, {max_concurrency} at a time")
         }
+        Fact::RunResumed { .. } => {
+            let ended = state.tasks().iter().filter(|task| task.status.is_final()).count();
+            let run = state.header().map(|header| header.run.to_string()).unwrap_or_default();
+            format!("resumed    {run}, {ended} of {} tasks have ended", state.tasks().len())
+        }
+        Fact::TaskReused { task, from, .. } => format!("reused     {}  from run {from}", name(*task)),
+        Fact::ValueLost { task, why } => format!("again      {}  {}", name(*task), printable(why)),
         Fact::TasksDeclared { .. } => return None,
         Fact::AttemptStarted { task, attempt: 1 } => format!("started    {}", name(*task)),
         Fact::AttemptStarted { task, attempt } => format!("started    {} (attempt {attempt})", name(*task)),

@@ -73,6 +73,7 @@ impl State {
                 state.ended = Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
                 self.close(*task, TaskStatus::Completed);
             }
+            Fact::ValueLost { task, .. } => self.open_with_wholes(*task),
             Fact::WaitStarted { task } => {
                 self.to_wait.remove(task);
                 self.set_status(*task, TaskStatus::Waiting);
@@ -371,8 +372,11 @@ impl State {
         }
         let dependents = std::mem::take(&mut self.graph);
         for dependent in dependents.dependents(task) {
-            self.tasks[dependent.usize()].needs.note(task, status);
-            self.judge(dependent);
+            // What has started needs nothing more, and may hear of the same need twice.
+            if self.tasks[dependent.usize()].status == TaskStatus::Pending {
+                self.tasks[dependent.usize()].needs.note(task, status);
+                self.judge(dependent);
+            }
         }
         self.graph = dependents;
         if let Some(parent) = self.tasks[task.usize()].parent {

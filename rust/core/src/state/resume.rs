@@ -5,7 +5,9 @@ use super::task::{Needs, TaskStatus};
 use crate::event::SkipReason;
 use crate::ids::TaskIndex;
 use crate::ready::Ready;
+use crate::value::Kept;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl State {
     /// Takes the run up. What was under way when the last engine went is told to be lost by facts of its own.
@@ -15,7 +17,7 @@ impl State {
         self.killed = false;
         self.end = None;
         if self.cancel.take().is_some() {
-            self.reopen();
+            self.reopen(&self.cancelled_with_the_run());
         }
         // Whoever was asked is gone.
         let unanswered: Vec<TaskIndex> = self.those(|state, task| {
@@ -28,10 +30,38 @@ impl State {
         self.to_ask.extend(unanswered);
     }
 
-    /// Opens the tasks again that ended only because the run was to end, and finds anew what follows for those that wait.
-    fn reopen(&mut self) {
-        let reopened = self.cancelled_with_the_run();
-        for task in &reopened {
+    /// Opens a task again, with those that it is a part of.
+    pub(super) fn open_with_wholes(&mut self, task: TaskIndex) {
+        let mut reopened = BTreeSet::from([task]);
+        let mut part = task;
+        while let Some(whole) = self.tasks[part.usize()].parent {
+            if self.tasks[whole.usize()].status.is_final() {
+                reopened.insert(whole);
+            }
+            part = whole;
+        }
+        self.reopen(&reopened);
+    }
+
+    /// The tasks that completed, and what each gave, where that is recorded and something that has not ended needs it.
+    pub fn needed_values(&self) -> impl Iterator<Item = (TaskIndex, &Arc<Kept>)> {
+        let mut is_needed = vec![false; self.tasks.len()];
+        for (index, task) in (0u32..).map(TaskIndex).zip(&self.tasks) {
+            let is_open = |task: TaskIndex| !self.tasks[task.usize()].status.is_final();
+            // What a task of tasks gave is what those gave. They come after it.
+            let with_whole = task.parent.is_some_and(|whole| is_open(whole) || is_needed[whole.usize()]);
+            is_needed[index.usize()] = with_whole || self.graph.dependents(index).any(is_open);
+        }
+        let tasks = (0u32..).map(TaskIndex).zip(&self.tasks).zip(is_needed);
+        tasks.filter(|(_, is_needed)| *is_needed).filter_map(|((index, task), _)| {
+            let ended = task.ended.as_ref().filter(|_| task.status == TaskStatus::Completed)?;
+            Some((index, ended.value.as_ref()?))
+        })
+    }
+
+    /// Opens tasks again, and finds anew what follows for those that wait.
+    fn reopen(&mut self, reopened: &BTreeSet<TaskIndex>) {
+        for task in reopened {
             self.open_again(*task);
         }
         self.find_failed_children();
@@ -102,7 +132,8 @@ impl State {
     fn open_again(&mut self, task: TaskIndex) {
         // One that consists of tasks has done its own part.
         let it = &self.tasks[task.usize()];
-        let goes_on = it.status == TaskStatus::Cancelled && it.consists_of_tasks;
+        let is_after_run = matches!(it.status, TaskStatus::Cancelled | TaskStatus::Completed);
+        let goes_on = is_after_run && it.consists_of_tasks;
         self.set_status(task, if goes_on { TaskStatus::Running } else { TaskStatus::Pending });
         let it = &mut self.tasks[task.usize()];
         it.is_asked_to_end = false;

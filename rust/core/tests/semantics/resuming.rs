@@ -277,3 +277,36 @@ fn a_task_whose_outcome_is_known_need_not_run() {
          => a: running #2 · b: skipped (not today) · tidy: pending",
     );
 }
+
+#[test]
+fn a_task_whose_value_is_gone_is_carried_out_again_for_those_that_have_not_ended() {
+    check(
+        "run slots=1: a, b(a), c(a), d(b c)
+         a succeeds
+         b succeeds
+         a is gone
+         => a: pending · b: completed · c: running · d: pending
+         c succeeds
+         => a: running #2 · b: completed · c: completed · d: pending
+         b is gone
+         a succeeds
+         => a: completed #2 · b: running #2 · c: completed · d: pending
+         b succeeds
+         => a: completed #2 · b: completed #2 · c: completed · d: running",
+    );
+}
+
+#[test]
+fn a_part_whose_value_is_gone_is_carried_out_again_within_its_whole() {
+    check(
+        "run: a, b(a)
+         a becomes x, y
+         x succeeds
+         y succeeds
+         => a: completed · b: running · x: completed · y: completed
+         x is gone
+         => a: running · b: running · x: running #2 · y: completed
+         x succeeds
+         => a: completed · b: running · x: completed #2 · y: completed",
+    );
+}

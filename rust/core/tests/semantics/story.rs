@@ -90,6 +90,9 @@ impl Run {
                 saved_us: 5,
                 value: None,
             }),
+            [task, "is", "gone"] => {
+                self.say(|run| Input::ValueLost { task: run.find(task), why: "nobody kept it".into() });
+            }
             ["stop"] => self.say(|_| Input::Suspended),
             ["go", "on"] => self.say(|_| Input::Continued),
             ["workers", "close"] => {
@@ -164,7 +167,7 @@ impl Run {
                 Some(parts) => parts,
                 None => ("", rest),
             };
-            let mut action = Action::Function { function: name.as_str().into() };
+            let mut action = Action::Function { function: name.as_str().into(), code: None };
             let mut policy = Policy::default();
             for option in options.split_whitespace() {
                 match option {

@@ -357,6 +357,7 @@ impl Record {
                     item.is_asked &= item.is_held;
                 }
             }
+            Fact::ValueLost { .. } => unreachable!("every value is kept"),
             Fact::TaskReused { task, .. } => self.end(task.usize(), TaskStatus::Completed),
             Fact::RunSuspended => self.suspended_at_ms = Some(event.at_ms),
             Fact::RunContinued => {

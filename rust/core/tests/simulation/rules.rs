@@ -81,6 +81,7 @@ pub(crate) fn check_event(record: &Record, event: &Event, input: Option<&Input>)
                 "task {task} was carried out already"
             );
         }
+        Fact::ValueLost { .. } => unreachable!("every value is kept"),
         Fact::RunSuspended => assert!(record.suspended_at_ms.is_none(), "it stands still already"),
         Fact::RunContinued => assert!(record.suspended_at_ms.is_some(), "it goes on already"),
         Fact::RunEnded { verdict, .. } => {

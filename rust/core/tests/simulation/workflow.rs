@@ -128,7 +128,7 @@ impl Taste {
             let command = Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() };
             return Action::Command(Box::new(command));
         }
-        Action::Function { function: "simulated.function".into() }
+        Action::Function { function: "simulated.function".into(), code: None }
     }
 
     fn policy(&self, chance: &mut Chance, teardown: bool) -> Policy {

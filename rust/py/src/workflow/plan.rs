@@ -12,7 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A function that tasks call, and what it wants.
 pub(crate) struct Function {
@@ -21,11 +21,14 @@ pub(crate) struct Function {
     /// The parameters that can be given by name; `None` takes any.
     parameters: Option<Vec<Box<str>>>,
     pub(crate) is_async: bool,
+    /// What tells its code from other code, where somebody asked.
+    code: OnceLock<Arc<str>>,
 }
 
 impl Function {
     fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
+            code: self.code.clone(),
             callable: self.callable.clone_ref(py),
             shown: Arc::clone(&self.shown),
             parameters: self.parameters.clone(),
@@ -149,7 +152,13 @@ impl Plan {
         is_async: bool,
     ) -> u32 {
         let parameters = parameters.map(|names| names.into_iter().map(String::into_boxed_str).collect());
-        self.functions.push(Arc::new(Function { callable, shown: shown.into(), parameters, is_async }));
+        self.functions.push(Arc::new(Function {
+            callable,
+            shown: shown.into(),
+            parameters,
+            is_async,
+            code: OnceLock::new(),
+        }));
         number(self.functions.len() - 1)
     }
 
@@ -324,6 +333,15 @@ impl Plan {
         drop((functions, declared));
     }
 
+    /// Has the code of each function told by `tell`, which returns a text that changes with it.
+    fn tell_codes(&self, tell: &Bound<'_, PyAny>) -> PyResult<()> {
+        for function in self.functions.iter().filter(|function| function.code.get().is_none()) {
+            let code: String = tell.call1((function.callable.bind(tell.py()),))?.extract()?;
+            let _ = function.code.set(code.into());
+        }
+        Ok(())
+    }
+
     /// Checks the whole.
     fn validate(&self, py: Python<'_>) -> PyResult<()> {
         self.workflow(py, "workflow").map(drop)
@@ -331,6 +349,10 @@ impl Plan {
 }
 
 impl Plan {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.declared.is_empty()
+    }
+
     fn add(
         &mut self,
         py: Python<'_>,
@@ -414,7 +436,13 @@ impl Plan {
                     let mut call = call.clone_ref(py);
                     call.extras = task.extras.as_ref().map(|extras| extras.clone_ref(py));
                     call.wants = self.wants(py, task, function, &call, &needs);
-                    (Action::Function { function: Arc::clone(&function.shown) }, Some(call))
+                    (
+                        Action::Function {
+                            function: Arc::clone(&function.shown),
+                            code: function.code.get().cloned(),
+                        },
+                        Some(call),
+                    )
                 }
                 Kind::Command(command) => (Action::Command(command.clone()), None),
                 Kind::Script(script) => (Action::Script(script.clone()), None),

@@ -45,7 +45,11 @@ impl Seat {
         let job = match queue.try_take(place, thread) {
             Ok(Some(job)) => job,
             Err(()) => return Ok(None),
-            Ok(None) => match wait(py, || queue.take(place, thread)) {
+            // Whoever would have to wait sees first that what happened is recorded: something may follow from it.
+            Ok(None) => match wait(py, || {
+                self.shared.commit();
+                queue.take(place, thread)
+            }) {
                 Some(job) => job,
                 None => return Ok(None),
             },

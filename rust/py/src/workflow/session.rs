@@ -3,24 +3,28 @@
 use crate::fault::{misused, raised};
 use crate::scripts::project_config;
 use crate::waiting::{hold, wait};
-use crate::workflow::ends::Ends;
-use crate::workflow::plan::{Built, Plan, bug};
-use crate::workflow::queue::{Queue, Wanted};
+use crate::workflow::plan::{Built, Plan, bug, made};
+use crate::workflow::queue::Wanted;
 use crate::workflow::seat::Seat;
-use crate::workflow::shared::{Door, Group, Shared};
+use crate::workflow::shared::{Door, Group, Shared, own_name};
 use dirigent_cli::VERSION;
+use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
-use dirigent_cli::record::{new_run_id, state_dir};
+use dirigent_cli::record::{holder, new_run_id, state_dir};
 use dirigent_cli::surroundings::{Surroundings, origin};
-use dirigent_core::event::CancelReason;
-use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Resource, Task};
+use dirigent_core::event::{CancelReason, Event};
+use dirigent_core::ids::{RunId, TaskIndex};
+use dirigent_core::spec::{Action, Resource, Task};
 use dirigent_core::state::{State, TaskState, TaskStatus};
-use dirigent_engine::run::{Config, attempt_folder};
-use dirigent_engine::{EngineError, Feed, News, Run};
+use dirigent_core::text::printable;
+use dirigent_engine::run::{Config, Record, attempt_folder, mark};
+use dirigent_engine::{EngineError, Feed, Journal, News, Run};
+use dirigent_journal::store::{Durability, run_folder};
+use dirigent_journal::{Reader, RunWriter, Store};
+use dirigent_process::end_leftovers;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -29,7 +33,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::raw::c_long;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a run has that is not in its tasks.
@@ -41,6 +45,8 @@ struct Options {
     timeout_ms: Option<u64>,
     resources: Vec<Resource>,
     seed: u64,
+    /// Whether tasks that completed may do something else now.
+    keeps_changed: bool,
 }
 
 /// Where the tasks are, by name, as far as somebody asked.
@@ -51,22 +57,30 @@ struct Places {
     seen: usize,
 }
 
+/// How a run begins.
+enum Begin {
+    New(Box<dirigent_engine::Plan>),
+    Resumed(Arc<Store>),
+}
+
 /// A run, from Python.
 #[pyclass(module = "dirigent._native", frozen)]
 pub(crate) struct Session {
     shared: Arc<Shared>,
     run: Mutex<Option<Run>>,
     feed: Feed,
-    plan: Mutex<Option<dirigent_engine::Plan>>,
-    state: OnceLock<Arc<State>>,
+    begin: Mutex<Option<Begin>>,
     places: Mutex<Places>,
     id: String,
 }
 
 #[pymethods]
 impl Session {
-    /// Checks a plan and prepares a run of it.
+    /// Checks a plan and prepares a run of it, which is recorded unless `durability` is `none`. `resume` is the id of a
+    /// recorded run of the same tasks that is to go on.
     #[new]
+    #[pyo3(signature = (plan, name, guard, state_dir, options, durability, resume=None))]
+    #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
     fn new(
         py: Python<'_>,
         plan: &Plan,
@@ -74,46 +88,88 @@ impl Session {
         guard: PathBuf,
         state_dir: PathBuf,
         options: &str,
+        durability: &str,
+        resume: Option<String>,
     ) -> PyResult<Self> {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| misused(py, format!("the options of a run make no sense: {error}"), None))?;
+        let durability = match durability {
+            "none" => None,
+            "power" => Some(Durability::Power),
+            _ => Some(Durability::Process),
+        };
         let (workflow, built) = plan.workflow(py, name)?;
-        let id = new_run_id();
-        let folder = state_dir.join("runs").join(id.as_str());
-        let shared = Arc::new(Shared {
-            queue: Queue::default(),
-            awaited: Ends::default(),
-            control: OnceLock::new(),
-            calls: RwLock::default(),
-            functions: RwLock::default(),
-            values: Mutex::default(),
-            errors: Mutex::default(),
-            ends: Mutex::default(),
-            groups: Mutex::default(),
-            folder: folder.clone(),
-            wake: OnceLock::new(),
-        });
+        let is_new = resume.is_none();
+        let id = match resume {
+            None => new_run_id(),
+            Some(id) => RunId::try_from(id).map_err(|error| misused(py, error.to_string(), None))?,
+        };
+        let opened =
+            wait(py, || open(&state_dir, &id, durability, is_new)).map_err(|error| raised(py, error))?;
+        let folder = run_folder(&state_dir, &id);
+        let artifacts = opened.as_ref().map(|(store, ..)| store.artifacts());
+        let shared = Arc::new(Shared { folder: folder.clone(), artifacts, ..Shared::default() });
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
         let config = Config { guard, version: VERSION, adopts_orphans: false, folder };
-        let run = Run::prepare(id.clone(), config, Some(Box::new(Door(Arc::clone(&shared)))));
-        let plan = dirigent_engine::Plan {
-            max_concurrency: options.max_concurrency.max(1),
-            fail_fast: options.fail_fast,
-            origin: origin(None),
-            resources: options.resources,
-            timeout_ms: options.timeout_ms,
-            seed: options.seed,
-            ..dirigent_engine::Plan::new(id.clone(), workflow)
+        let (record, begin) = match opened {
+            Some((store, writer, recorded)) if !is_new => {
+                (Record::OnDisk { writer, recorded }, Some(Begin::Resumed(store)))
+            }
+            Some((_, writer, recorded)) => (Record::OnDisk { writer, recorded }, None),
+            None => (Record::InMemory, None),
         };
+        let run = Run::prepare(id.clone(), config, Some(Box::new(Door(Arc::clone(&shared)))), record)
+            .map_err(|error| raised(py, CliError::from(error)))?;
         let feed = run.feed(0);
         shared.control.set(run.control()).map_err(|_| bug("a run that began twice"))?;
+        let begin = match begin {
+            Some(resumed) => {
+                let fits = shared.look(|state| fit(state, workflow.tasks(), options.keeps_changed));
+                fits.map_err(|message| changed(py, &id, &message))?;
+                shared.find_groups();
+                resumed
+            }
+            None => Begin::New(Box::new(dirigent_engine::Plan {
+                max_concurrency: options.max_concurrency.max(1),
+                fail_fast: options.fail_fast,
+                origin: origin(None),
+                resources: options.resources,
+                timeout_ms: options.timeout_ms,
+                seed: options.seed,
+                ..dirigent_engine::Plan::new(id.clone(), workflow)
+            })),
+        };
         Ok(Self {
             shared,
             run: Mutex::new(Some(run)),
             feed,
-            plan: Mutex::new(Some(plan)),
-            state: OnceLock::new(),
+            begin: Mutex::new(Some(begin)),
+            places: Mutex::default(),
+            id: id.to_string(),
+        })
+    }
+
+    /// A recorded run, to be looked at.
+    #[staticmethod]
+    fn recorded(py: Python<'_>, state_dir: PathBuf, id: &str) -> PyResult<Self> {
+        let id = RunId::try_from(id.to_owned()).map_err(|error| misused(py, error.to_string(), None))?;
+        let read = || -> Result<_, CliError> {
+            let reader = Reader::open(&state_dir)?;
+            let events = reader.recorded(&id)?.events;
+            let state = State::fold(&events);
+            Ok((events, state, reader.artifacts()))
+        };
+        let (events, state, artifacts) = wait(py, read).map_err(|error| raised(py, error))?;
+        let folder = run_folder(&state_dir, &id);
+        let shared = Shared { folder, artifacts: Some(artifacts), ..Shared::default() };
+        let _ = shared.state.set(Arc::new(state));
+        shared.find_groups();
+        Ok(Self {
+            shared: Arc::new(shared),
+            run: Mutex::default(),
+            feed: Feed::new(Arc::new(Journal::recorded(events)), 0),
+            begin: Mutex::default(),
             places: Mutex::default(),
             id: id.to_string(),
         })
@@ -131,14 +187,39 @@ impl Session {
         &self.shared.folder
     }
 
-    /// Begins.
-    fn begin(&self, py: Python<'_>) {
-        wait(py, || {
-            let plan = hold(&self.plan).take();
-            if let (Some(run), Some(plan)) = (&*hold(&self.run), plan) {
-                run.begin(plan);
-            }
+    /// The attempts that consist of tasks, and whose makers have to say again which those are before the run goes on.
+    fn take_wholes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let is_open =
+            |task: &TaskState| task.status == TaskStatus::Running || task.status == TaskStatus::Cancelled;
+        let wholes: Vec<(TaskIndex, u32)> = self.shared.look(|state| {
+            let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
+            let wholes = tasks.filter(|(_, task)| is_open(task) && task.consists_of_tasks());
+            wholes.map(|(index, task)| (index, task.attempts)).collect()
         });
+        // Parts come after their wholes, and may be wholes themselves: each is told before its parts are asked for.
+        wholes
+            .into_iter()
+            .filter(|job| self.shared.has_call(job.0))
+            .map(|job| self.shared.call(py, job))
+            .collect()
+    }
+
+    /// Begins, or goes on.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        let begin = || -> Result<(), CliError> {
+            let begin = hold(&self.begin).take();
+            let run = hold(&self.run);
+            match (&*run, begin) {
+                (Some(run), Some(Begin::New(plan))) => run.begin(*plan),
+                (Some(run), Some(Begin::Resumed(store))) => {
+                    end_leftovers(&mark(run.id()));
+                    run.take_up(origin(None), &|value| why_lost(value, &store))?;
+                }
+                _ => {}
+            }
+            Ok(())
+        };
+        wait(py, begin).map_err(|error| raised(py, error))
     }
 
     /// A place for a thread that carries functions out.
@@ -261,6 +342,16 @@ impl Session {
     /// else a dictionary by name.
     fn expand(&self, py: Python<'_>, task: u32, attempt: u32, plan: &Plan, is_list: bool) -> PyResult<()> {
         let task = TaskIndex(task);
+        if self.is_told_again(py, task, attempt, plan)? {
+            return Ok(());
+        }
+        if plan.is_empty() {
+            let none = if is_list { PyList::empty(py).into_any() } else { PyDict::new(py).into_any() };
+            wait(py, || ());
+            self.shared.returned(py, (task, attempt), none.unbind(), 0);
+            self.shared.control().hurry();
+            return Ok(());
+        }
         let (first, tasks) = self.add(py, plan)?;
         let names = (!is_list).then(|| tasks.iter().map(|task| own_name(&task.name)).collect());
         let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
@@ -311,7 +402,7 @@ impl Session {
             let Some(run) = hold(&self.run).take() else {
                 return Ok(());
             };
-            let _ = self.state.set(run.wait()?);
+            let _ = self.shared.state.set(run.wait()?);
             // They have nothing more to do, and shall not be under way when the program leaves.
             self.shared.queue.wait_until_left(Duration::from_secs(1));
             Ok(())
@@ -337,6 +428,8 @@ impl Session {
         };
         let at_most = Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
         if let Some(status) = look() {
+            // It may not be recorded yet, and is only then to be told.
+            wait(py, || self.shared.commit());
             return Some(status);
         }
         if at_most.is_zero() {
@@ -440,6 +533,13 @@ impl Session {
         let mut feed = self.feed.at(from_);
         let deadline = Instant::now() + Duration::try_from_secs_f64(at_most_s).unwrap_or_default();
         match wait(py, || feed.next(Some(deadline))) {
+            News::Stalled(why) => {
+                // Nobody has to ask for it: what holds a run up is said where logs are read.
+                let _ = py
+                    .import("dirigent._keeping")
+                    .and_then(|keeping| keeping.call_method1("tell_stall", (&*why,)));
+                Some(Vec::new())
+            }
             News::Events(events) => {
                 Some(events.iter().filter_map(|event| serde_json::to_string(&**event).ok()).collect())
             }
@@ -459,10 +559,33 @@ impl Session {
 
 impl Session {
     fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        match self.state.get() {
-            Some(state) => look(state),
-            None => self.shared.control().look(look),
+        self.shared.look(look)
+    }
+
+    /// Whether the tasks of a plan have taken the place of an attempt already, before another engine took the run up.
+    /// Then they only get their calls.
+    fn is_told_again(&self, py: Python<'_>, task: TaskIndex, attempt: u32, plan: &Plan) -> PyResult<bool> {
+        let parts = self.look(|state| {
+            let it = state.task(task).filter(|it| it.attempts == attempt && it.consists_of_tasks())?;
+            let parts: Vec<TaskIndex> = state.parts(task).collect();
+            (it.status != TaskStatus::Pending).then_some(parts)
+        });
+        let Some(parts) = parts else { return Ok(false) };
+        let first = parts.first().map_or(0, |first| first.0);
+        let Built { tasks, calls, functions } = plan.build(py, first)?;
+        let are_same = self.look(|state| {
+            parts.len() == tasks.len()
+                && parts
+                    .iter()
+                    .zip(&tasks)
+                    .all(|(part, task)| state.task(*part).is_some_and(|part| part.spec.name == task.name))
+        });
+        if !are_same {
+            let name = self.name(task.0);
+            return Err(changed_parts(py, &name, parts.len(), tasks.len()));
         }
+        self.shared.take_in_at(py, first as usize, calls, &functions);
+        Ok(true)
     }
 
     /// Builds the tasks of a plan for the next free indices. The interpreter is held, and everybody who adds tasks holds
@@ -502,8 +625,74 @@ fn this_thread() -> u64 {
     unsafe { libc::pthread_self() }
 }
 
-fn own_name(name: &str) -> Arc<str> {
-    name.rsplit_once('/').map_or(name, |(_, own)| own).into()
+/// What a run is recorded with, and what is recorded of it; `None` where it is not.
+type Opened = Option<(Arc<Store>, RunWriter, Vec<Event>)>;
+
+fn open(
+    state_dir: &Path,
+    id: &RunId,
+    durability: Option<Durability>,
+    is_new: bool,
+) -> Result<Opened, CliError> {
+    let Some(durability) = durability else { return Ok(None) };
+    let store = Store::shared(state_dir)?;
+    let (writer, recorded) = match is_new {
+        true => (store.begin(id, durability, &holder())?, Vec::new()),
+        false => store.take_over(id, durability, &holder())?,
+    };
+    Ok(Some((store, writer, recorded)))
+}
+
+/// Whether tasks are those of a recorded run, or in what they differ.
+fn fit(state: &State, tasks: &[Arc<Task>], keeps_changed: bool) -> Result<(), String> {
+    let roots: Vec<&TaskState> = state.tasks().iter().filter(|task| task.parent.is_none()).collect();
+    let name = |spec: &Task| printable(&spec.name);
+    for (root, task) in roots.iter().zip(tasks) {
+        let spec = &root.spec;
+        if spec.name != task.name {
+            return Err(format!("where it had task `{}`, there is `{}` now", name(spec), name(task)));
+        }
+        if spec.needs != task.needs {
+            return Err(format!("task `{}` depends on other tasks now", name(task)));
+        }
+        let is_through = root.status == TaskStatus::Completed;
+        let is_same = match (&spec.action, &task.action) {
+            // What has not completed is carried out by the code there is now.
+            (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
+                !is_through || is_same_code(old.as_deref(), new.as_deref())
+            }
+            (old, new) => old == new,
+        };
+        if !is_same && !keeps_changed {
+            return Err(format!("task `{}` does something else now", name(task)));
+        }
+    }
+    match roots.len() == tasks.len() {
+        true => Ok(()),
+        false => Err(format!("it had {} tasks, and there are {} now", roots.len(), tasks.len())),
+    }
+}
+
+/// Bytecode of another version of Python says nothing about the code.
+fn is_same_code(old: Option<&str>, new: Option<&str>) -> bool {
+    let version = |code: &str| code.split_once(':').map(|(version, _)| version.to_owned());
+    match (old, new) {
+        (Some(old), Some(new)) => old == new || version(old) != version(new),
+        _ => true,
+    }
+}
+
+fn changed(py: Python<'_>, id: &RunId, what: &str) -> PyErr {
+    let message = format!(
+        "run {id} is of another workflow: {what}\nhint: pass changed=\"continue\" to keep what completed, or start a new run"
+    );
+    made(py, "WorkflowChangedError", (message, "workflow.changed"))
+}
+
+fn changed_parts(py: Python<'_>, name: &str, old: usize, new: usize) -> PyErr {
+    let message =
+        format!("task `{name}` consisted of {old} tasks when the run was cut short, and of {new} others now");
+    made(py, "WorkflowChangedError", (message, "workflow.changed"))
 }
 
 /// What became of a task, as a sentence without its subject.

@@ -2,15 +2,18 @@
 
 use crate::waiting::hold;
 use crate::workflow::ends::Ends;
+use crate::workflow::kept;
 use crate::workflow::plan::{Call, Function, bug};
 use crate::workflow::queue::{Job, Queue};
 use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Task;
-use dirigent_core::state::TaskStatus;
+use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::value::Kept;
 use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
+use dirigent_journal::Artifacts;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -55,11 +58,14 @@ impl Callables {
 }
 
 /// What the threads of Python and the engine have in common.
+#[derive(Default)]
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// Those who wait for the end of a task.
     pub(crate) awaited: Ends,
     pub(crate) control: OnceLock<Control>,
+    /// The last state, once there is one.
+    pub(crate) state: OnceLock<Arc<State>>,
     pub(crate) calls: RwLock<Vec<Option<Call>>>,
     pub(crate) functions: RwLock<Callables>,
     pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
@@ -68,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
+    /// Where large values are kept, if they are.
+    pub(crate) artifacts: Option<Artifacts>,
     /// A byte in this pipe wakes the event loop.
     pub(crate) wake: OnceLock<(File, File)>,
 }
@@ -123,6 +131,18 @@ impl Shared {
 
     /// Adds tasks that were built for the next free indices.
     pub(crate) fn take_in(&self, py: Python<'_>, calls: Vec<Option<Call>>, functions: &[Arc<Function>]) {
+        let first = self.calls.read().unwrap_or_else(PoisonError::into_inner).len();
+        self.take_in_at(py, first, calls, functions);
+    }
+
+    /// Adds tasks that were built for the indices from one on.
+    pub(crate) fn take_in_at(
+        &self,
+        py: Python<'_>,
+        first: usize,
+        calls: Vec<Option<Call>>,
+        functions: &[Arc<Function>],
+    ) {
         let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         let places: Vec<u32> = functions.iter().map(|function| known.place(py, function)).collect();
         drop(known);
@@ -132,7 +152,46 @@ impl Shared {
             Call { function, ..call }
         };
         let placed = calls.into_iter().map(|call| call.map(placed));
-        self.calls.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
+        let mut known = self.calls.write().unwrap_or_else(PoisonError::into_inner);
+        for (place, call) in (first..).zip(placed) {
+            if known.len() <= place {
+                known.resize_with(place + 1, || None);
+            }
+            known[place] = call;
+        }
+    }
+
+    /// Whether it is known how a task is carried out.
+    pub(crate) fn has_call(&self, task: TaskIndex) -> bool {
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        calls.get(task.usize()).is_some_and(Option::is_some)
+    }
+
+    /// Has what happened so far recorded, and told.
+    pub(crate) fn commit(&self) {
+        if let (Some(control), Some(_)) = (self.control.get(), &self.artifacts) {
+            control.commit();
+        }
+    }
+
+    /// Finds again which tasks of a recorded run consisted of which.
+    pub(crate) fn find_groups(&self) {
+        let groups = self.look(|state| {
+            let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
+            let wholes = tasks.filter(|(_, task)| task.consists_of_tasks());
+            let group = |(index, whole): (TaskIndex, &TaskState)| {
+                let parts: Vec<(TaskIndex, &TaskState)> =
+                    state.parts(index).filter_map(|part| Some((part, state.task(part)?))).collect();
+                let (first, part) = parts.first()?;
+                let is_list = part.spec.name.strip_prefix(&*whole.spec.name) == Some("[0]");
+                let name = |part: &TaskState| own_name(&part.spec.name);
+                let names = (!is_list).then(|| parts.iter().map(|(_, part)| name(part)).collect());
+                let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+                Some((index, Group { first: first.0, names, count }))
+            };
+            wholes.filter_map(group).collect()
+        });
+        *hold(&self.groups) = groups;
     }
 
     /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
@@ -190,9 +249,12 @@ impl Shared {
                 }
                 dict.into_any().unbind()
             }
-            None => match self.command_result(task) {
-                Some(result) => py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind(),
-                None => return Ok(None),
+            None => match (self.command_result(task), self.recorded_value(task)) {
+                (Some(result), _) => {
+                    py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind()
+                }
+                (None, Some((kept, artifacts))) => kept::load(py, &kept, artifacts)?.unbind(),
+                (None, None) => return Ok(None),
             },
         };
         self.keep(py, task, value.clone_ref(py));
@@ -200,13 +262,30 @@ impl Shared {
     }
 
     fn has_completed(&self, task: TaskIndex) -> bool {
-        let status = self.control().look(|state| state.task(task).map(|task| task.status));
+        let status = self.look(|state| state.task(task).map(|task| task.status));
         status == Some(TaskStatus::Completed)
+    }
+
+    /// What is recorded of the value of a task that completed.
+    fn recorded_value(&self, task: TaskIndex) -> Option<(Arc<Kept>, &Artifacts)> {
+        let kept = self.look(|state| {
+            let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
+            it.ended.as_ref()?.value.clone()
+        })?;
+        Some((kept, self.artifacts.as_ref()?))
+    }
+
+    /// Looks at the run as it stands.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        match self.state.get() {
+            Some(state) => look(state),
+            None => self.control().look(look),
+        }
     }
 
     /// The exit code and the folder of a command that completed.
     pub(crate) fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
-        let (exit_code, attempts) = self.control().look(|state| {
+        let (exit_code, attempts) = self.look(|state| {
             let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
             Some((it.ended.as_ref()?.outcome.exit_code()?, it.attempts))
         })?;
@@ -224,20 +303,22 @@ impl Shared {
         drop(old.map(|old| old.into_bound(py)));
     }
 
-    pub(crate) fn report(&self, job: Job, outcome: Outcome, wall_us: u64) {
+    pub(crate) fn report(&self, job: Job, outcome: Outcome, wall_us: u64, value: Option<Arc<Kept>>) {
         let mut report = Report::new(job.0, job.1, outcome);
         report.usage.wall_us = wall_us;
+        report.value = value;
         self.control().report(report);
     }
 
     pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        let kept = self.artifacts.as_ref().map(|to| Arc::new(kept::keep(value.bind(py), to)));
         self.keep(py, job.0, value);
-        self.report(job, Outcome::Returned, wall_us);
+        self.report(job, Outcome::Returned, wall_us, kept);
     }
 
     pub(crate) fn unfinished(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
         self.keep(py, job.0, value);
-        self.report(job, Outcome::Unfinished, wall_us);
+        self.report(job, Outcome::Unfinished, wall_us, None);
     }
 
     #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
@@ -254,7 +335,7 @@ impl Shared {
         let old = hold(&self.errors).insert(job.0, error);
         drop(old.map(|old| old.into_bound(py)));
         let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
-        self.report(job, outcome, wall_us);
+        self.report(job, outcome, wall_us, None);
     }
 
     /// Shows the garbage collector every object of Python that the run holds. What somebody is busy with stays unseen, and
@@ -290,6 +371,11 @@ impl Shared {
     }
 
     pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
-        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0);
+        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0, None);
     }
+}
+
+/// The name of a part in its whole.
+pub(crate) fn own_name(name: &str) -> Arc<str> {
+    name.rsplit_once('/').map_or(name, |(_, own)| own).into()
 }

@@ -1,0 +1,99 @@
+"""What a function does, as a short text that changes when its code does.
+
+Bytecode, not source: comments and layout change nothing, and what was typed into a notebook has bytecode too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+#: Bytecode of one version of Python says nothing about that of another.
+_VERSION = f"{sys.implementation.name}-{sys.version_info[0]}.{sys.version_info[1]}"
+
+_PLAIN = (int, float, complex, str, bytes, bool, type(None))
+
+
+def fingerprint(action: Callable[..., object]) -> str:
+    """The version of Python and a hash of the code of a function, and of those it calls in the same module.
+
+    What it closes over and its defaults count where they are plain values.
+    """
+    seen: set[int] = set()
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _parts(action, seen):
+        digest.update(part.encode("utf-8", "backslashreplace") + b"\0")
+    return f"{_VERSION}:{digest.hexdigest()}"
+
+
+def _parts(action: Any, seen: set[int]) -> Iterator[str]:
+    function = _function(action)
+    if function is None:
+        yield f"{type(action).__module__}.{type(action).__qualname__}"
+        return
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    yield from _code(function.__code__)
+    yield from _values(function.__defaults__ or ())
+    yield from _values((function.__kwdefaults__ or {}).values())
+    for cell in function.__closure__ or ():
+        try:
+            inner = cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+        if _function(inner) is not None:
+            yield from _parts(inner, seen)
+        else:
+            yield from _values([inner])
+    for name in sorted(_names(function.__code__)):
+        called = function.__globals__.get(name)
+        inner = _function(called)
+        if inner is not None and inner.__module__ == function.__module__:
+            yield from _parts(inner, seen)
+        elif isinstance(called, _PLAIN):
+            yield f"{name}={called!r}"
+
+
+def _function(action: Any) -> types.FunctionType | None:
+    """The function behind what can be called, where there is one."""
+    for attribute in ("__wrapped__", "func", "__func__"):
+        inner = getattr(action, attribute, None)
+        if callable(inner):
+            action = inner
+    if isinstance(action, types.FunctionType):
+        return action
+    call = inspect.getattr_static(type(action), "__call__", None)
+    return call if isinstance(call, types.FunctionType) else None
+
+
+def _code(code: types.CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield " ".join(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _code(constant)
+        else:
+            yield repr(sorted(constant, key=repr)) if isinstance(constant, frozenset) else repr(constant)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _values(values: Any) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, _PLAIN):
+            yield repr(value)
+        elif isinstance(value, (tuple, list)):
+            yield from _values(value)
+        else:
+            yield f"{type(value).__module__}.{type(value).__qualname__}"

@@ -1,0 +1,107 @@
+//! `dirigent logs`: what tasks wrote, as bytes, so that it can be piped on.
+
+use super::recorded::{find, read, task_called};
+use crate::args::{LogsArgs, Stream};
+use crate::fault::{CliError, exit};
+use crate::record::Recorded;
+use crate::terminal;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::text::printable;
+use dirigent_engine::run::attempt_folder;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often somebody who follows looks for more.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub(super) fn logs(args: &LogsArgs) -> Result<i32, CliError> {
+    let (mut recorded, _) = read(&args.run)?;
+    let files = files(args, &recorded)?;
+    if files.is_empty() && !args.follow {
+        terminal::say("nothing was written\n");
+    }
+    for (name, path) in &files {
+        if args.task.is_none() && !args.follow {
+            terminal::say(&format!("== {name}\n"));
+        }
+        let bytes = std::fs::read(path).map_err(CliError::io("read", path))?;
+        terminal::print_bytes(&chosen(&bytes, args));
+    }
+    if !args.follow {
+        return Ok(exit::OK);
+    }
+    // From where each file was read to.
+    let length = |path: &PathBuf| path.metadata().map_or(0, |it| it.len());
+    let mut read_to: HashMap<PathBuf, u64> =
+        files.iter().map(|(_, path)| (path.clone(), length(path))).collect();
+    loop {
+        let is_running = find(&args.run)?.0.holder.is_some();
+        recorded = read(&args.run)?.0;
+        for (_, path) in self::files(args, &recorded)? {
+            let from = read_to.entry(path.clone()).or_default();
+            let mut bytes = Vec::new();
+            let mut read = || -> std::io::Result<usize> {
+                let mut file = File::open(&path)?;
+                file.seek(SeekFrom::Start(*from))?;
+                file.read_to_end(&mut bytes)
+            };
+            *from += read().map_err(CliError::io("read", &path))? as u64;
+            terminal::print_bytes(&matching(&bytes, args));
+        }
+        if !is_running {
+            return Ok(exit::OK);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The logs that are meant and are there, with the names of their tasks.
+fn files(args: &LogsArgs, recorded: &Recorded) -> Result<Vec<(String, PathBuf)>, CliError> {
+    let state = &recorded.state;
+    let tasks: Vec<TaskIndex> = match &args.task {
+        Some(name) => vec![task_called(state, name)?],
+        None => (0u32..).map(TaskIndex).zip(state.tasks()).map(|(index, _)| index).collect(),
+    };
+    let streams: &[&str] = match args.stream {
+        Stream::Stdout => &["stdout"],
+        Stream::Stderr => &["stderr"],
+        Stream::Both => &["stdout", "stderr"],
+    };
+    let mut files = Vec::new();
+    for index in tasks {
+        let Some(task) = state.task(index) else { continue };
+        let attempt = args.attempt.unwrap_or(task.attempts);
+        if args.task.is_some() && args.attempt.is_some_and(|n| n == 0 || n > task.attempts) {
+            return Err(CliError::Nothing {
+                message: format!("task `{}` has no attempt {attempt}", printable(&task.spec.name)),
+                hint: Some(format!("it had {}, counted from 1", task.attempts)),
+            });
+        }
+        for stream in streams {
+            let path = recorded.folder.join(attempt_folder(index, attempt)).join(format!("{stream}.log"));
+            if path.is_file() {
+                files.push((format!("{} {stream}", printable(&task.spec.name)), path));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The lines that are asked for.
+fn chosen(bytes: &[u8], args: &LogsArgs) -> Vec<u8> {
+    let kept = matching(bytes, args);
+    let Some(tail) = args.tail else { return kept };
+    let lines: Vec<&[u8]> = kept.split_inclusive(|byte| *byte == b'\n').collect();
+    lines[lines.len().saturating_sub(tail)..].concat()
+}
+
+fn matching(bytes: &[u8], args: &LogsArgs) -> Vec<u8> {
+    let Some(text) = args.grep.as_deref().map(str::as_bytes).filter(|text| !text.is_empty()) else {
+        return bytes.to_vec();
+    };
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| line.windows(text.len()).any(|part| part == text)).collect::<Vec<_>>().concat()
+}

@@ -1,0 +1,93 @@
+//! `dirigent runs`: what ran, a line each.
+
+use super::recorded::Place;
+use crate::args::RunsArgs;
+use crate::display::{shown_counts, shown_ms};
+use crate::fault::{CliError, exit};
+use crate::surroundings::origin;
+use crate::terminal::{self, Paint, painted};
+use dirigent_core::text::printable;
+use dirigent_journal::{Reader, RunRow};
+use dirigent_report::quantity::iso;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A run as others read it.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    workflow: &'a str,
+    status: &'a str,
+    created: String,
+    ended: Option<String>,
+    elapsed_s: Option<f64>,
+    tasks: BTreeMap<String, u64>,
+    holder_pid: Option<u32>,
+}
+
+pub(super) fn runs(args: &RunsArgs) -> Result<i32, CliError> {
+    let place = Place::of(&args.records)?;
+    let rows = match place.state_dir.join(dirigent_journal::store::DATABASE).exists() {
+        true => Reader::open(&place.state_dir)?.runs(args.limit, args.workflow.as_deref())?,
+        false => Vec::new(),
+    };
+    let offset_min = origin(None).utc_offset_min;
+    let told: Vec<Told<'_>> = rows.iter().map(|row| tell(row, offset_min)).collect();
+    if args.json {
+        terminal::print(&super::json(&told));
+        return Ok(exit::OK);
+    }
+    if told.is_empty() {
+        terminal::say(&format!("no run is recorded in {}\n", crate::fault::shown(&place.state_dir)));
+    }
+    let colours = terminal::colours_on_stdout();
+    let mut text = String::new();
+    for told in &told {
+        let when = told.created.get(..19).unwrap_or(&told.created).replace('T', " ");
+        let status = painted(&format!("{:<11}", told.status), paint(told.status), colours);
+        let took = told.elapsed_s.map(|s| shown_ms((s * 1e3) as u64)).unwrap_or_default();
+        let counts = shown_counts(told.tasks.iter().map(|(name, count)| (name.as_str(), *count)), colours);
+        let _ = writeln!(
+            text,
+            "{}  {when}  {status}  {took:>9}  {}  {counts}",
+            painted(short(told.id, &rows), Paint::Dim, colours),
+            painted(&printable(told.workflow), Paint::Bold, colours),
+        );
+    }
+    terminal::print(&text);
+    Ok(exit::OK)
+}
+
+fn tell(row: &RunRow, offset_min: i32) -> Told<'_> {
+    let elapsed_ms = row.ended_at_ms.map(|ended_ms| ended_ms - row.created_at_ms);
+    Told {
+        id: row.id.as_str(),
+        workflow: &row.workflow,
+        status: row.status(),
+        created: iso(row.created_at_ms, offset_min),
+        ended: row.ended_at_ms.map(|ms| iso(ms, offset_min)),
+        elapsed_s: elapsed_ms.map(|ms| ms as f64 / 1e3),
+        tasks: row.counts.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        holder_pid: row.holder.as_ref().map(|holder| holder.pid),
+    }
+}
+
+fn paint(status: &str) -> Paint {
+    match status {
+        "succeeded" => Paint::Green,
+        "running" => Paint::Blue,
+        "failed" => Paint::Red,
+        _ => Paint::Yellow,
+    }
+}
+
+/// As much of an id as tells it from the others.
+fn short<'a>(id: &'a str, rows: &[RunRow]) -> &'a str {
+    let lengths = [13, 18, 23];
+    let is_alone = |length: &usize| {
+        let begins_so = |row: &&RunRow| row.id.as_str().get(..*length) == id.get(..*length);
+        rows.iter().filter(begins_so).count() == 1
+    };
+    lengths.into_iter().find(is_alone).and_then(|length| id.get(..length)).unwrap_or(id)
+}

@@ -1,0 +1,147 @@
+//! Values of Python on their way into the journal and back: as JSON where the same value is read back from that, else by
+//! `pickle`; small ones in full, large ones as files; and those that cannot be kept with the reason.
+
+use crate::workflow::plan::bug;
+use dirigent_core::value::{Encoding, Kept};
+use dirigent_journal::Artifacts;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use std::fmt::Write;
+
+/// Values longer than this lie in files of their own.
+const INLINE_BYTES: usize = 4 << 10;
+/// Values longer than this are not kept.
+const MOST_BYTES: usize = 64 << 20;
+/// What is nested deeper is left to `pickle`.
+const MOST_LEVELS: usize = 32;
+
+/// Encodes a value. Never fails: a value that cannot be kept is told to be so.
+pub(crate) fn keep(value: &Bound<'_, PyAny>, artifacts: &Artifacts) -> Kept {
+    let mut text = String::new();
+    if write_json(value, &mut text, MOST_LEVELS).is_some() {
+        return place(Encoding::Json, text.into_bytes(), artifacts);
+    }
+    match pickled(value) {
+        Ok(bytes) => place(Encoding::Pickle, bytes, artifacts),
+        Err(why) => Kept::NotKept { why: why.into() },
+    }
+}
+
+/// A recorded value as an object again.
+///
+/// # Errors
+///
+/// It was not kept, its file is not there or was altered, or reading it back raises.
+pub(crate) fn load<'py>(py: Python<'py>, kept: &Kept, artifacts: &Artifacts) -> PyResult<Bound<'py, PyAny>> {
+    let keeping = py.import("dirigent._keeping")?;
+    match kept {
+        Kept::Inline { encoding: Encoding::Json, text } => keeping.call_method1("from_json", (&**text,)),
+        Kept::Inline { encoding: Encoding::Pickle, text } => keeping.call_method1("from_base64", (&**text,)),
+        Kept::Artifact { encoding, hash, .. } => {
+            let bytes = artifacts
+                .load(hash)
+                .map_err(|error| crate::fault::raised(py, dirigent_cli::fault::CliError::from(error)))?;
+            let bytes = PyBytes::new(py, &bytes);
+            match encoding {
+                Encoding::Json => keeping.call_method1("from_json", (bytes,)),
+                Encoding::Pickle => keeping.call_method1("from_pickle", (bytes,)),
+            }
+        }
+        Kept::NotKept { why } => {
+            Err(keeping.call_method1("not_kept", (&**why,)).map_or_else(|error| error, PyErr::from_value))
+        }
+    }
+}
+
+fn place(encoding: Encoding, bytes: Vec<u8>, artifacts: &Artifacts) -> Kept {
+    if bytes.len() > MOST_BYTES {
+        let why = format!("it takes {} MiB, and {} are kept", bytes.len() >> 20, MOST_BYTES >> 20);
+        return Kept::NotKept { why: why.into() };
+    }
+    if bytes.len() <= INLINE_BYTES {
+        let text = match encoding {
+            Encoding::Json => String::from_utf8(bytes).expect("JSON is text"),
+            Encoding::Pickle => base64(&bytes),
+        };
+        return Kept::Inline { encoding, text: text.into() };
+    }
+    match artifacts.store(&bytes) {
+        Ok(hash) => Kept::Artifact { encoding, hash: hash.into(), bytes: bytes.len() as u64 },
+        Err(error) => Kept::NotKept { why: error.to_string().into() },
+    }
+}
+
+/// The bytes of its pickle, or why there is none.
+fn pickled(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, String> {
+    let py = value.py();
+    let pickle = || -> PyResult<Result<Vec<u8>, String>> {
+        let answer = py.import("dirigent._keeping")?.call_method1("pickled", (value, MOST_BYTES))?;
+        match answer.cast::<PyBytes>() {
+            Ok(bytes) => Ok(Ok(bytes.as_bytes().to_vec())),
+            Err(_) => Ok(Err(answer.extract().map_err(|_| bug("a pickle that is no bytes"))?)),
+        }
+    };
+    pickle().unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Writes a value that is read back from JSON as it was, of the same types; `None` where it is not.
+fn write_json(value: &Bound<'_, PyAny>, text: &mut String, levels: usize) -> Option<()> {
+    if text.len() > MOST_BYTES {
+        return None;
+    }
+    if value.is_none() {
+        text.push_str("null");
+    } else if value.is_exact_instance_of::<PyBool>() {
+        text.push_str(if value.is_truthy().ok()? { "true" } else { "false" });
+    } else if value.is_exact_instance_of::<PyInt>() {
+        write!(text, "{}", value.extract::<i64>().ok()?).ok()?;
+    } else if value.is_exact_instance_of::<PyFloat>() {
+        let number: f64 = value.extract().ok()?;
+        if !number.is_finite() {
+            return None;
+        }
+        // Python's own text of it reads back as the same number, and as one with a fraction.
+        text.push_str(value.repr().ok()?.to_str().ok()?);
+    } else if value.is_exact_instance_of::<PyString>() {
+        text.push_str(&serde_json::to_string(value.cast::<PyString>().ok()?.to_str().ok()?).ok()?);
+    } else if value.is_exact_instance_of::<PyList>() {
+        let levels = levels.checked_sub(1)?;
+        text.push('[');
+        for (place, item) in value.cast::<PyList>().ok()?.iter().enumerate() {
+            text.push_str(if place > 0 { "," } else { "" });
+            write_json(&item, text, levels)?;
+        }
+        text.push(']');
+    } else if value.is_exact_instance_of::<PyDict>() {
+        let levels = levels.checked_sub(1)?;
+        text.push('{');
+        for (place, (key, item)) in value.cast::<PyDict>().ok()?.iter().enumerate() {
+            if !key.is_exact_instance_of::<PyString>() {
+                return None;
+            }
+            text.push_str(if place > 0 { "," } else { "" });
+            write_json(&key, text, levels)?;
+            text.push(':');
+            write_json(&item, text, levels)?;
+        }
+        text.push('}');
+    } else {
+        return None;
+    }
+    Some(())
+}
+
+/// Bytes in base 64, with padding. Source: RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
+            text.push(if place <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
