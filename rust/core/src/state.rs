@@ -320,6 +320,11 @@ mod tests {
         })
     }
 
+    /// The same with needs.
+    fn needing(task: &Task, needs: &[u32]) -> Arc<Task> {
+        Arc::new(Task { needs: needs.iter().copied().map(TaskIndex).collect(), ..task.clone() })
+    }
+
     fn function() -> Action {
         Action::Function { function: "f".into(), code: None }
     }
@@ -421,7 +426,7 @@ mod tests {
         let policy =
             Policy { skip: Some("not today".to_owned()), trigger: Trigger::Always, ..Policy::default() };
         let first = task(&function(), policy);
-        let second = Arc::new(Task { needs: [TaskIndex(0)].into(), ..(*first).clone() });
+        let second = needing(&first, &[0]);
         let mut state = State::default();
         let declared = created(vec![first, second]);
         let skipped = Fact::TaskSkipped {
@@ -439,7 +444,7 @@ mod tests {
         let from = RunId::try_from("r0".to_owned()).expect("letters and digits only");
         let value = Some(Arc::new(Kept::Inline { encoding: Encoding::Json, text: "7".into() }));
         let first = task(&function(), Policy::default());
-        let second = Arc::new(Task { needs: [TaskIndex(0)].into(), ..(*first).clone() });
+        let second = needing(&first, &[0]);
         let mut state = State::default();
         apply(&mut state, created(vec![first, second]), 0);
         let known =
@@ -448,5 +453,47 @@ mod tests {
         let task = &state.tasks[1];
         assert_eq!(task.reused.as_deref(), Some(&Reused { from, saved_us: 5 }));
         assert_eq!(task.ended.as_ref().map(|ended| &ended.value), Some(&value));
+    }
+
+    #[test]
+    fn a_value_is_needed_while_something_that_has_not_ended_needs_it() {
+        let plain = task(&function(), Policy::default());
+        let mut state = State::default();
+        // The first consists of two more; the second needs it, and the third; nobody needs the fourth.
+        let tasks = vec![plain.clone(), needing(&plain, &[0, 2]), plain.clone(), plain.clone()];
+        apply(&mut state, created(tasks), 0);
+        let mut needed_after = |ended: u32| {
+            let value = Some(Arc::new(Kept::Inline { encoding: Encoding::Json, text: "7".into() }));
+            let report = Report { value, ..Report::new(TaskIndex(ended), 1, Outcome::Returned) };
+            say(&mut state, Input::AttemptEnded(report), 0);
+            if ended == 3 {
+                let children = vec![plain.clone(), needing(&plain, &[4])];
+                say(&mut state, Input::Expanded { task: TaskIndex(0), attempt: 1, children }, 0);
+            }
+            state.needed_values().map(|(task, _)| task.0).collect::<Vec<u32>>()
+        };
+        assert_eq!(needed_after(2), [2]);
+        assert_eq!(needed_after(3), [2]);
+        assert_eq!(needed_after(4), [2, 4]);
+        assert_eq!(needed_after(5), [2, 4, 5]);
+        assert_eq!(needed_after(1), [0; 0]);
+    }
+
+    #[test]
+    fn the_parts_of_a_task_are_those_of_its_last_attempt() {
+        let plain = task(&function(), Policy { lost_attempts_allowed: 1, ..Policy::default() });
+        let mut state = State::default();
+        apply(&mut state, created(vec![plain.clone(), plain.clone()]), 0);
+        let whole = TaskIndex(0);
+        let parts = |state: &State| state.parts(whole).map(|part| part.0).collect::<Vec<u32>>();
+        let becomes = |attempt| Input::Expanded { task: whole, attempt, children: vec![plain.clone(); 2] };
+        assert_eq!(parts(&state), [0; 0]);
+        say(&mut state, becomes(1), 0);
+        assert_eq!(parts(&state), [2, 3]);
+        let lost = Outcome::Lost { why: "the worker is gone".into() };
+        say(&mut state, Input::AttemptEnded(Report::new(whole, 1, lost)), 0);
+        assert_eq!(parts(&state), [0; 0]);
+        say(&mut state, becomes(2), 0);
+        assert_eq!(parts(&state), [4, 5]);
     }
 }
