@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,9 +134,12 @@ def only_run(state_dir: Path) -> Path:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """What happened in a run, from its folder; a last line that is still being written is left out."""
-    text = (folder / "events.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    """What happened in a run so far, from its folder."""
+    program = Path(sys.executable).parent / "dirigent"
+    command = [program, "export", folder]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=DEADLINE_S).stdout
+    told = [json.loads(line) for line in text.splitlines()]
+    return [line for line in told if "seq" in line]
 
 
 def summary(folder: Path) -> dict[str, Any]:

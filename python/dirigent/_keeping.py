@@ -13,12 +13,15 @@ from dirigent._errors import ValueNotKeptError
 #: How long the making of a pickle may take, in seconds.
 PATIENCE_S = 5.0
 
+#: How long a thread that makes pickles waits for the next one, in seconds.
+_IDLE_S = 0.5
+
 #: Types whose pickle calls nothing that users wrote, unless something in them does.
 _BUILTIN = (int, float, complex, bytes, str, bool, type(None))
 
 
 class _Pickler:
-    """A thread that makes pickles, so that one that never ends holds nobody up."""
+    """A thread that makes pickles, so that one that never ends holds nobody up. It goes when nobody wants it."""
 
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[tuple[Any, queue.SimpleQueue[bytes | str]]] = queue.SimpleQueue()
@@ -27,7 +30,14 @@ class _Pickler:
 
     def _serve(self) -> None:
         while True:
-            value, answer = self.jobs.get()
+            try:
+                value, answer = self.jobs.get(timeout=_IDLE_S)
+            except queue.Empty:
+                with _lock:
+                    if self in _idle:
+                        _idle.remove(self)
+                        return
+                continue  # somebody has taken it, and its job is on the way
             answer.put(_pickle(value))
             del value, answer
 

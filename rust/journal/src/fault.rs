@@ -1,6 +1,6 @@
 //! What can go wrong with a state folder.
 
-use crate::lock::Holder;
+use crate::holder::Holder;
 use dirigent_core::fault::{Fault, Kind};
 use std::io;
 use std::path::{Path, PathBuf};

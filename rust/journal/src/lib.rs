@@ -3,16 +3,19 @@
 //! It knows nothing of processes, of threads that carry tasks out, or of who reads. Modules stand bottom-up: each uses only
 //! those above it.
 
+pub mod holder;
 pub mod fault;
 pub mod lock;
 mod group;
+mod place;
 mod schema;
 pub mod artifact;
-pub mod store;
 pub mod read;
+pub mod store;
 
 pub use artifact::Artifacts;
 pub use fault::JournalError;
-pub use lock::Holder;
+pub use holder::Holder;
+pub use place::{DATABASE, bytes_in, run_folder};
 pub use read::{Reader, RunRow};
 pub use store::{Durability, RunWriter, Store};

@@ -4,10 +4,10 @@
 //! one process apart, so the process keeps a list as well.
 
 use crate::fault::JournalError;
+use crate::holder::Holder;
 use dirigent_core::ids::RunId;
 use rustix::fs::FlockOperation;
 use std::collections::HashSet;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,33 +19,6 @@ const NAME: &str = "lock";
 
 /// The locks of this process.
 static HELD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
-
-/// Who carries a run on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder {
-    /// The process.
-    pub pid: u32,
-    /// Its host.
-    pub host: String,
-    /// Since when, as people write it.
-    pub since: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.pid == 0 {
-            return f.write_str("another process");
-        }
-        write!(f, "process {}", self.pid)?;
-        if !self.host.is_empty() {
-            write!(f, " on {}", self.host)?;
-        }
-        if !self.since.is_empty() {
-            write!(f, " since {}", self.since)?;
-        }
-        Ok(())
-    }
-}
 
 /// The right to carry a run on, until it is dropped or the process is gone.
 #[derive(Debug)]

@@ -4,9 +4,10 @@
 use crate::artifact::Artifacts;
 use crate::fault::JournalError;
 use crate::group::{self, Hash, hex};
-use crate::lock::{Holder, RunLock};
+use crate::holder::Holder;
+use crate::lock::RunLock;
+use crate::place::{DATABASE, place, run_folder};
 use crate::schema;
-use crate::store::{DATABASE, place, run_folder};
 use dirigent_core::event::Event;
 use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -272,7 +273,7 @@ impl Reader {
         JournalError::Damaged { path: self.database.clone(), what: format!("run {run}: {what}") }
     }
 
-    fn number(&self, run: &RunId) -> Result<(i64, Option<(u64, Vec<u8>)>), JournalError> {
+    fn number(&self, run: &RunId) -> Result<(i64, Option<End>), JournalError> {
         let row = |row: &rusqlite::Row<'_>| {
             let events: Option<i64> = row.get(1)?;
             let hash: Option<Vec<u8>> = row.get(2)?;
@@ -300,6 +301,9 @@ impl Reader {
         read().map_err(JournalError::database("read", &self.database))
     }
 }
+
+/// Of a run that ended: how many events it has, and the hash of its last group.
+type End = (u64, Vec<u8>);
 
 /// A group as it lies there.
 struct Stored {

@@ -19,9 +19,6 @@ const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 1] = [first];
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
 
-/// `events.place` is the number of the run, shifted by this, and the place of the group's first event.
-pub(crate) const SEQ_BITS: u32 = 40;
-
 fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE runs (
@@ -187,9 +184,9 @@ mod tests {
         Connection::open(&foreign).and_then(|db| db.execute_batch("CREATE TABLE t (x)")).expect("made");
         assert!(matches!(open(&foreign), Err(JournalError::Foreign { .. })));
         let later = folder.path().join("later.db");
-        open(&later)
-            .and_then(|db| Ok(db.pragma_update(None, "user_version", FORMAT + 1).expect("set")))
-            .expect("made");
+        let db = open(&later).expect("made");
+        db.pragma_update(None, "user_version", FORMAT + 1).expect("set");
+        drop(db);
         assert!(matches!(open(&later), Err(JournalError::Newer { found, .. }) if found == FORMAT + 1));
     }
 

@@ -3,9 +3,11 @@
 use crate::artifact::Artifacts;
 use crate::fault::JournalError;
 use crate::group::{self, Hash};
-use crate::lock::{Holder, RunLock, make_private};
+use crate::holder::Holder;
+use crate::lock::{RunLock, make_private};
+use crate::place::{DATABASE, SEQ_BITS, bytes_in, place, run_folder};
 use crate::read::Reader;
-use crate::schema::{self, SEQ_BITS};
+use crate::schema;
 use dirigent_core::event::{Event, Fact};
 use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -16,15 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The name of the database in a state folder.
-pub const DATABASE: &str = "journal.db";
-/// The name of the folder that has one for each run.
-const RUNS: &str = "runs";
 /// How often somebody looks whether the database is still where it was.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The state folders that this process has opened to write, by process.
-static SHARED: LazyLock<Mutex<HashMap<(u32, PathBuf), Arc<Store>>>> = LazyLock::new(Mutex::default);
+static SHARED: LazyLock<Mutex<Stores>> = LazyLock::new(Mutex::default);
+
+type Stores = HashMap<(u32, PathBuf), Arc<Store>>;
 
 /// What a recorded fact survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl Store {
             transaction.commit()
         };
         drop_rows(&mut writer.connection).map_err(JournalError::database("drop a run of", &self.database))?;
-        let bytes = size_of(&folder);
+        let bytes = bytes_in(&folder);
         let _ = fs::remove_dir_all(&folder);
         Ok(bytes)
     }
@@ -259,11 +259,6 @@ impl Store {
             false => JournalError::database(doing, &self.database)(error),
         }
     }
-}
-
-/// The folder of a run in a state folder.
-pub fn run_folder(state_dir: &Path, run: &RunId) -> PathBuf {
-    state_dir.join(RUNS).join(run.as_str())
 }
 
 /// Appends the events of one run. While it is there, this process holds the run.
@@ -388,11 +383,6 @@ fn is_promised(event: &Event) -> bool {
     )
 }
 
-/// Where a group lies.
-pub(crate) fn place(number: i64, seq: u64) -> i64 {
-    (number << SEQ_BITS) | i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
 fn identity(path: &Path) -> Result<(u64, u64), JournalError> {
     let metadata = fs::metadata(path).map_err(JournalError::io("look at", path))?;
     Ok((metadata.dev(), metadata.ino()))
@@ -414,20 +404,4 @@ fn refuse_network(folder: &Path) -> Result<(), JournalError> {
 fn is_old(path: &Path) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_secs(3600)))
-}
-
-/// The bytes of all files in a folder.
-pub fn size_of(folder: &Path) -> u64 {
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => bytes += metadata.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
 }

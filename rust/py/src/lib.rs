@@ -43,7 +43,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(results::write_whole, module)?)?;
     module.add_function(wrap_pyfunction!(records::recorded_runs, module)?)?;
     module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
-    module.add_function(wrap_pyfunction!(workflow::session::state_folder, module)?)?;
+    module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::seat::Seat>()?;

@@ -1,15 +1,27 @@
-//! Recorded runs, from Python: which there are, and which one is meant.
+//! Recorded runs, from Python: where they are, which there are, and which one is meant.
 
 use crate::fault::raised;
+use crate::scripts::project_config;
 use crate::waiting::wait;
 use dirigent_cli::fault::CliError;
-use dirigent_journal::store::DATABASE;
-use dirigent_journal::{JournalError, Reader, RunRow};
+use dirigent_cli::record::state_dir;
+use dirigent_cli::surroundings::Surroundings;
+use dirigent_journal::{DATABASE, JournalError, Reader, RunRow};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
 /// `(id, workflow, status, created, ended, counts)`: moments in milliseconds since 1970, counts as JSON.
 type Head = (String, String, String, i64, Option<i64>, Option<String>);
+
+/// The folder in which runs that start in a folder are recorded.
+#[pyfunction]
+pub(crate) fn state_folder(py: Python<'_>, cwd: PathBuf) -> PyResult<PathBuf> {
+    let look = || -> Result<PathBuf, CliError> {
+        let surroundings = Surroundings::look()?;
+        state_dir(&project_config(&cwd, &surroundings)?, &surroundings)
+    };
+    look().map_err(|error| raised(py, error))
+}
 
 /// The newest runs, the newest first.
 #[pyfunction]

@@ -7,6 +7,7 @@ pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod kept;
 pub(crate) mod ends;
+pub(crate) mod record;
 pub(crate) mod shared;
 pub(crate) mod seat;
 pub(crate) mod session;

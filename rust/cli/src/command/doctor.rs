@@ -4,8 +4,7 @@ use super::recorded::Place;
 use crate::args::DoctorArgs;
 use crate::fault::{CliError, exit, shown, told};
 use crate::terminal;
-use dirigent_journal::store::DATABASE;
-use dirigent_journal::{JournalError, Reader};
+use dirigent_journal::{DATABASE, JournalError, Reader};
 use dirigent_report::quantity::{counted, shown_bytes};
 use std::path::Path;
 

@@ -5,8 +5,7 @@ use crate::args::GcArgs;
 use crate::fault::{CliError, exit};
 use crate::record::now_ms;
 use crate::terminal;
-use dirigent_journal::store::size_of;
-use dirigent_journal::{Reader, RunRow, Store};
+use dirigent_journal::{Reader, RunRow, Store, bytes_in};
 use dirigent_report::quantity::{counted, shown_bytes};
 
 pub(super) fn gc(args: &GcArgs) -> Result<i32, CliError> {
@@ -50,7 +49,7 @@ fn dropped<'a>(args: &GcArgs, rows: &'a [RunRow], reader: &Reader) -> Vec<&'a Ru
             continue;
         }
         if most_bytes.is_some() {
-            bytes += size_of(&reader.run_folder(&row.id));
+            bytes += bytes_in(&reader.run_folder(&row.id));
         }
         let is_old = limit_ms.is_some_and(|limit_ms| now_ms - row.created_at_ms > limit_ms);
         let is_beyond =

@@ -28,7 +28,7 @@ struct Told<'a> {
 
 pub(super) fn runs(args: &RunsArgs) -> Result<i32, CliError> {
     let place = Place::of(&args.records)?;
-    let rows = match place.state_dir.join(dirigent_journal::store::DATABASE).exists() {
+    let rows = match place.state_dir.join(dirigent_journal::DATABASE).exists() {
         true => Reader::open(&place.state_dir)?.runs(args.limit, args.workflow.as_deref())?,
         false => Vec::new(),
     };

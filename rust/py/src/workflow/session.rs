@@ -1,26 +1,25 @@
 //! One run of a workflow declared in Python, and what Python asks of it.
 
 use crate::fault::{misused, raised};
-use crate::scripts::project_config;
 use crate::waiting::{hold, wait};
-use crate::workflow::plan::{Built, Plan, bug, made};
+use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
+use crate::workflow::record::{changed, fit, open};
 use crate::workflow::seat::Seat;
 use crate::workflow::shared::{Door, Group, Shared, own_name};
 use dirigent_cli::VERSION;
 use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
-use dirigent_cli::record::{holder, new_run_id, state_dir};
-use dirigent_cli::surroundings::{Surroundings, origin};
-use dirigent_core::event::{CancelReason, Event};
+use dirigent_cli::record::new_run_id;
+use dirigent_cli::surroundings::origin;
+use dirigent_core::event::CancelReason;
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::spec::{Action, Resource, Task};
+use dirigent_core::spec::{Resource, Task};
 use dirigent_core::state::{State, TaskState, TaskStatus};
-use dirigent_core::text::printable;
 use dirigent_engine::run::{Config, Record, attempt_folder, mark};
 use dirigent_engine::{EngineError, Feed, Journal, News, Run};
-use dirigent_journal::store::{Durability, run_folder};
-use dirigent_journal::{Reader, RunWriter, Store};
+use dirigent_journal::store::Durability;
+use dirigent_journal::{Reader, Store, run_folder};
 use dirigent_process::end_leftovers;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -342,7 +341,7 @@ impl Session {
     /// else a dictionary by name.
     fn expand(&self, py: Python<'_>, task: u32, attempt: u32, plan: &Plan, is_list: bool) -> PyResult<()> {
         let task = TaskIndex(task);
-        if self.is_told_again(py, task, attempt, plan)? {
+        if self.shared.is_told_again(py, task, attempt, plan)? {
             return Ok(());
         }
         if plan.is_empty() {
@@ -562,32 +561,6 @@ impl Session {
         self.shared.look(look)
     }
 
-    /// Whether the tasks of a plan have taken the place of an attempt already, before another engine took the run up.
-    /// Then they only get their calls.
-    fn is_told_again(&self, py: Python<'_>, task: TaskIndex, attempt: u32, plan: &Plan) -> PyResult<bool> {
-        let parts = self.look(|state| {
-            let it = state.task(task).filter(|it| it.attempts == attempt && it.consists_of_tasks())?;
-            let parts: Vec<TaskIndex> = state.parts(task).collect();
-            (it.status != TaskStatus::Pending).then_some(parts)
-        });
-        let Some(parts) = parts else { return Ok(false) };
-        let first = parts.first().map_or(0, |first| first.0);
-        let Built { tasks, calls, functions } = plan.build(py, first)?;
-        let are_same = self.look(|state| {
-            parts.len() == tasks.len()
-                && parts
-                    .iter()
-                    .zip(&tasks)
-                    .all(|(part, task)| state.task(*part).is_some_and(|part| part.spec.name == task.name))
-        });
-        if !are_same {
-            let name = self.name(task.0);
-            return Err(changed_parts(py, &name, parts.len(), tasks.len()));
-        }
-        self.shared.take_in_at(py, first as usize, calls, &functions);
-        Ok(true)
-    }
-
     /// Builds the tasks of a plan for the next free indices. The interpreter is held, and everybody who adds tasks holds
     /// it: nobody comes between.
     fn add(&self, py: Python<'_>, plan: &Plan) -> PyResult<(u32, Vec<Arc<Task>>)> {
@@ -609,90 +582,10 @@ impl Session {
     }
 }
 
-/// The folder in which runs that start in a folder are recorded.
-#[pyfunction]
-pub(crate) fn state_folder(py: Python<'_>, cwd: PathBuf) -> PyResult<PathBuf> {
-    let look = || -> Result<PathBuf, CliError> {
-        let surroundings = Surroundings::look()?;
-        state_dir(&project_config(&cwd, &surroundings)?, &surroundings)
-    };
-    look().map_err(|error| raised(py, error))
-}
-
 /// The number of this thread, as Python tells it.
 fn this_thread() -> u64 {
     // SAFETY: asks for a number.
     unsafe { libc::pthread_self() }
-}
-
-/// What a run is recorded with, and what is recorded of it; `None` where it is not.
-type Opened = Option<(Arc<Store>, RunWriter, Vec<Event>)>;
-
-fn open(
-    state_dir: &Path,
-    id: &RunId,
-    durability: Option<Durability>,
-    is_new: bool,
-) -> Result<Opened, CliError> {
-    let Some(durability) = durability else { return Ok(None) };
-    let store = Store::shared(state_dir)?;
-    let (writer, recorded) = match is_new {
-        true => (store.begin(id, durability, &holder())?, Vec::new()),
-        false => store.take_over(id, durability, &holder())?,
-    };
-    Ok(Some((store, writer, recorded)))
-}
-
-/// Whether tasks are those of a recorded run, or in what they differ.
-fn fit(state: &State, tasks: &[Arc<Task>], keeps_changed: bool) -> Result<(), String> {
-    let roots: Vec<&TaskState> = state.tasks().iter().filter(|task| task.parent.is_none()).collect();
-    let name = |spec: &Task| printable(&spec.name);
-    for (root, task) in roots.iter().zip(tasks) {
-        let spec = &root.spec;
-        if spec.name != task.name {
-            return Err(format!("where it had task `{}`, there is `{}` now", name(spec), name(task)));
-        }
-        if spec.needs != task.needs {
-            return Err(format!("task `{}` depends on other tasks now", name(task)));
-        }
-        let is_through = root.status == TaskStatus::Completed;
-        let is_same = match (&spec.action, &task.action) {
-            // What has not completed is carried out by the code there is now.
-            (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
-                !is_through || is_same_code(old.as_deref(), new.as_deref())
-            }
-            (old, new) => old == new,
-        };
-        if !is_same && !keeps_changed {
-            return Err(format!("task `{}` does something else now", name(task)));
-        }
-    }
-    match roots.len() == tasks.len() {
-        true => Ok(()),
-        false => Err(format!("it had {} tasks, and there are {} now", roots.len(), tasks.len())),
-    }
-}
-
-/// Bytecode of another version of Python says nothing about the code.
-fn is_same_code(old: Option<&str>, new: Option<&str>) -> bool {
-    let version = |code: &str| code.split_once(':').map(|(version, _)| version.to_owned());
-    match (old, new) {
-        (Some(old), Some(new)) => old == new || version(old) != version(new),
-        _ => true,
-    }
-}
-
-fn changed(py: Python<'_>, id: &RunId, what: &str) -> PyErr {
-    let message = format!(
-        "run {id} is of another workflow: {what}\nhint: pass changed=\"continue\" to keep what completed, or start a new run"
-    );
-    made(py, "WorkflowChangedError", (message, "workflow.changed"))
-}
-
-fn changed_parts(py: Python<'_>, name: &str, old: usize, new: usize) -> PyErr {
-    let message =
-        format!("task `{name}` consisted of {old} tasks when the run was cut short, and of {new} others now");
-    made(py, "WorkflowChangedError", (message, "workflow.changed"))
 }
 
 /// What became of a task, as a sentence without its subject.

@@ -3,8 +3,9 @@
 use crate::waiting::hold;
 use crate::workflow::ends::Ends;
 use crate::workflow::kept;
-use crate::workflow::plan::{Call, Function, bug};
+use crate::workflow::plan::{Built, Call, Function, Plan, bug};
 use crate::workflow::queue::{Job, Queue};
+use crate::workflow::record::changed_parts;
 use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
@@ -159,6 +160,38 @@ impl Shared {
             }
             known[place] = call;
         }
+    }
+
+    /// Whether the tasks of a plan have taken the place of an attempt already, before another engine took the run up.
+    /// Then they only get their calls.
+    pub(crate) fn is_told_again(
+        &self,
+        py: Python<'_>,
+        task: TaskIndex,
+        attempt: u32,
+        plan: &Plan,
+    ) -> PyResult<bool> {
+        let parts = self.look(|state| {
+            let it = state.task(task).filter(|it| it.attempts == attempt && it.consists_of_tasks())?;
+            let parts: Vec<TaskIndex> = state.parts(task).collect();
+            (it.status != TaskStatus::Pending).then_some(parts)
+        });
+        let Some(parts) = parts else { return Ok(false) };
+        let first = parts.first().map_or(0, |first| first.0);
+        let Built { tasks, calls, functions } = plan.build(py, first)?;
+        let are_same = self.look(|state| {
+            parts.len() == tasks.len()
+                && parts
+                    .iter()
+                    .zip(&tasks)
+                    .all(|(part, task)| state.task(*part).is_some_and(|part| part.spec.name == task.name))
+        });
+        if !are_same {
+            let name = self.look(|state| state.task(task).map(|task| task.spec.name.to_string()));
+            return Err(changed_parts(py, &name.unwrap_or_default(), parts.len(), tasks.len()));
+        }
+        self.take_in_at(py, first as usize, calls, &functions);
+        Ok(true)
     }
 
     /// Whether it is known how a task is carried out.

@@ -1,0 +1,88 @@
+//! What a run is recorded with, and whether a recorded one is of the same tasks.
+
+use crate::workflow::plan::made;
+use dirigent_cli::fault::CliError;
+use dirigent_cli::record::holder;
+use dirigent_core::event::Event;
+use dirigent_core::ids::RunId;
+use dirigent_core::spec::{Action, Task};
+use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::text::printable;
+use dirigent_journal::store::Durability;
+use dirigent_journal::{RunWriter, Store};
+use pyo3::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a run is recorded with, and what is recorded of it; `None` where it is not.
+pub(crate) type Opened = Option<(Arc<Store>, RunWriter, Vec<Event>)>;
+
+/// Opens what a run is recorded with: a new one, or one that is there and nobody holds.
+pub(crate) fn open(
+    state_dir: &Path,
+    id: &RunId,
+    durability: Option<Durability>,
+    is_new: bool,
+) -> Result<Opened, CliError> {
+    let Some(durability) = durability else { return Ok(None) };
+    let store = Store::shared(state_dir)?;
+    let (writer, recorded) = match is_new {
+        true => (store.begin(id, durability, &holder())?, Vec::new()),
+        false => store.take_over(id, durability, &holder())?,
+    };
+    Ok(Some((store, writer, recorded)))
+}
+
+/// Whether tasks are those of a recorded run, or in what they differ.
+pub(crate) fn fit(state: &State, tasks: &[Arc<Task>], keeps_changed: bool) -> Result<(), String> {
+    let roots: Vec<&TaskState> = state.tasks().iter().filter(|task| task.parent.is_none()).collect();
+    let name = |spec: &Task| printable(&spec.name);
+    for (root, task) in roots.iter().zip(tasks) {
+        let spec = &root.spec;
+        if spec.name != task.name {
+            return Err(format!("where it had task `{}`, there is `{}` now", name(spec), name(task)));
+        }
+        if spec.needs != task.needs {
+            return Err(format!("task `{}` depends on other tasks now", name(task)));
+        }
+        let is_through = root.status == TaskStatus::Completed;
+        let is_same = match (&spec.action, &task.action) {
+            // What has not completed is carried out by the code there is now.
+            (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
+                !is_through || is_same_code(old.as_deref(), new.as_deref())
+            }
+            (old, new) => old == new,
+        };
+        if !is_same && !keeps_changed {
+            return Err(format!("task `{}` does something else now", name(task)));
+        }
+    }
+    match roots.len() == tasks.len() {
+        true => Ok(()),
+        false => Err(format!("it had {} tasks, and there are {} now", roots.len(), tasks.len())),
+    }
+}
+
+/// Bytecode of another version of Python says nothing about the code.
+fn is_same_code(old: Option<&str>, new: Option<&str>) -> bool {
+    let version = |code: &str| code.split_once(':').map(|(version, _)| version.to_owned());
+    match (old, new) {
+        (Some(old), Some(new)) => old == new || version(old) != version(new),
+        _ => true,
+    }
+}
+
+/// The exception that says that a run is of other tasks.
+pub(crate) fn changed(py: Python<'_>, id: &RunId, what: &str) -> PyErr {
+    let message = format!(
+        "run {id} is of another workflow: {what}\nhint: pass changed=\"continue\" to keep what completed, or start a new run"
+    );
+    made(py, "WorkflowChangedError", (message, "workflow.changed"))
+}
+
+/// The same for the tasks of which one consists.
+pub(crate) fn changed_parts(py: Python<'_>, name: &str, old: usize, new: usize) -> PyErr {
+    let message =
+        format!("task `{name}` consisted of {old} tasks when the run was cut short, and of {new} others now");
+    made(py, "WorkflowChangedError", (message, "workflow.changed"))
+}
