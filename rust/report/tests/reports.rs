@@ -63,6 +63,7 @@ fn run(
                 facts.push(Fact::AttemptEnded {
                     task,
                     attempt: 1,
+                    value: None,
                     last_lines: if outcome.is_success() {
                         Box::default()
                     } else {

@@ -144,23 +144,11 @@ impl State {
         for spec in tasks {
             self.tasks.push(TaskState {
                 spec: Arc::clone(spec),
-                status: TaskStatus::Pending,
-                attempts: 0,
-                lost: 0,
-                started_at_ms: None,
-                ended_at_ms: None,
-                ended: None,
-                skipped: None,
-                remark: None,
-                reused: None,
-                parent,
+                history: None,
                 needs: Needs::default(),
-                failures: 0,
-                repeats: 0,
-                due_ms: None,
-                began_ms: 0,
-                open_children: 0,
-                failed_child: None,
+                parent,
+                attempts: 0,
+                status: TaskStatus::Pending,
                 consists_of_tasks: false,
                 holds: false,
                 is_released: false,
@@ -177,12 +165,11 @@ impl State {
             self.tasks[parent.usize()].open_children += numbers.len() as u32;
             self.families.entry(parent).or_default().push(numbers.clone());
         }
-        for task in numbers.map(TaskIndex) {
+        for (task, spec) in numbers.map(TaskIndex).zip(tasks) {
             self.tally(task, 1);
-            let spec = Arc::clone(&self.tasks[task.usize()].spec);
             let mut needs = Needs::all_open(self.graph.need_count(task));
-            for need in &spec.needs {
-                // Of those declared with it none has ended.
+            // Of those declared with it none has ended.
+            for need in spec.needs.iter().filter(|need| need.usize() < first) {
                 let status = self.tasks[need.usize()].status;
                 if status.is_final() {
                     needs.note(*need, status);
@@ -232,6 +219,9 @@ impl State {
 
     fn set_due(&mut self, task: TaskIndex, due_ms: Option<i64>) {
         let state = &mut self.tasks[task.usize()];
+        if state.due_ms == due_ms {
+            return;
+        }
         if let Some(old_ms) = std::mem::replace(&mut state.due_ms, due_ms) {
             self.timers.remove(&(old_ms, task));
         }

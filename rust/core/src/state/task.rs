@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, Stream, Usage};
 use crate::spec::{Action, Task, Trigger};
 use crate::value::Kept;
 use serde::{Deserialize, Serialize};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Where a task stands.
@@ -119,15 +120,37 @@ pub struct Reused {
 }
 
 /// One task of a run, as it stands.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Most tasks of a big run have not begun: what is only known of one that has is kept apart, and read and written as if it
+/// stood here.
+#[derive(Clone, Debug)]
 pub struct TaskState {
     /// As declared.
     pub spec: Arc<Task>,
-    /// Where it stands.
-    pub status: TaskStatus,
+    pub(super) history: Option<Box<History>>,
+    pub(super) needs: Needs,
+    /// The task that this one is a part of.
+    pub parent: Option<TaskIndex>,
     /// How many attempts were started.
     pub attempts: u32,
-    /// How many of them were lost.
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// Whether the last attempt made tasks that take its place.
+    pub(super) consists_of_tasks: bool,
+    /// Whether it holds its slot, if it takes one, and what it claims.
+    pub(super) holds: bool,
+    pub(super) is_released: bool,
+    /// Whether its condition, if it has one, held.
+    pub(super) is_let_go: bool,
+    pub(super) is_asked_to_end: bool,
+    pub(super) outlives_failure: bool,
+    pub(super) outlives_cancel: bool,
+}
+
+/// What has become of a task: nothing, before anything has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// How many of its attempts were lost.
     pub lost: u32,
     /// When the last attempt started.
     pub started_at_ms: Option<i64>,
@@ -141,9 +164,6 @@ pub struct TaskState {
     pub remark: Option<Box<str>>,
     /// Where it was carried out, if it need not run here.
     pub reused: Option<Box<Reused>>,
-    /// The task that this one is a part of.
-    pub parent: Option<TaskIndex>,
-    pub(super) needs: Needs,
     /// How many attempts in a row failed.
     pub(super) failures: u32,
     /// How often it said that it was not through.
@@ -154,16 +174,53 @@ pub struct TaskState {
     pub(super) began_ms: i64,
     pub(super) open_children: u32,
     pub(super) failed_child: Option<TaskIndex>,
-    /// Whether the last attempt made tasks that take its place.
-    pub(super) consists_of_tasks: bool,
-    /// Whether it holds its slot, if it takes one, and what it claims.
-    pub(super) holds: bool,
-    pub(super) is_released: bool,
-    /// Whether its condition, if it has one, held.
-    pub(super) is_let_go: bool,
-    pub(super) is_asked_to_end: bool,
-    pub(super) outlives_failure: bool,
-    pub(super) outlives_cancel: bool,
+}
+
+impl History {
+    const NONE: Self = Self {
+        lost: 0,
+        started_at_ms: None,
+        ended_at_ms: None,
+        ended: None,
+        skipped: None,
+        remark: None,
+        reused: None,
+        failures: 0,
+        repeats: 0,
+        due_ms: None,
+        began_ms: 0,
+        open_children: 0,
+        failed_child: None,
+    };
+}
+
+impl Deref for TaskState {
+    type Target = History;
+
+    fn deref(&self) -> &History {
+        static NONE: History = History::NONE;
+        self.history.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for TaskState {
+    fn deref_mut(&mut self) -> &mut History {
+        self.history.get_or_insert_with(|| Box::new(History::NONE))
+    }
+}
+
+impl PartialEq for TaskState {
+    fn eq(&self, other: &Self) -> bool {
+        let head = |it: &Self| (it.parent, it.attempts, it.status, it.needs);
+        let flags = |it: &Self| {
+            let of_run = [it.holds, it.is_released, it.is_let_go, it.is_asked_to_end];
+            (it.consists_of_tasks, of_run, it.outlives_failure, it.outlives_cancel)
+        };
+        self.spec == other.spec
+            && head(self) == head(other)
+            && flags(self) == flags(other)
+            && **self == **other
+    }
 }
 
 /// How the needs of a task stand.
@@ -275,5 +332,15 @@ impl Needs {
             self.unmet.get_or_insert(need);
         }
         self.failed += u32::from(status.is_failure());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_has_not_begun_takes_little_room() {
+        assert!(size_of::<TaskState>() <= 56, "{}", size_of::<TaskState>());
     }
 }
