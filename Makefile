@@ -24,7 +24,8 @@ help: ## say what there is to make
 install: $(VENV)/.installed ## build the package and install it into .venv
 
 .PHONY: demo
-demo: install ## run the main job on examples/ and see that every outcome is the intended one
+demo: install ## take the tour, then run the main job on examples/ and see that every outcome is the intended one
+	$(BIN)/dirigent demo
 	$(BIN)/python examples/check_demo.py
 
 .PHONY: test

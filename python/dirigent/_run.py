@@ -441,7 +441,8 @@ def _tell_progress(handle: RunHandle, callback: Progress) -> None:
     import logging
 
     names: list[str] = []
-    for event in handle.events():
+    # What happened before the run was taken up was told then.
+    for event in handle.events(handle._session.recorded_events):
         place, status = event.get("task"), _status_after(event)
         if place is None or status is None:
             continue

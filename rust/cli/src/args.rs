@@ -18,6 +18,7 @@ use std::path::PathBuf;
     max_term_width = 100,
     after_help = "\
 Examples:
+  dirigent demo                          see how a killed run goes on
   dirigent run scripts/                  run a folder of scripts
   dirigent run scripts/ --jobs 4 --fail-fast
   dirigent run 'etl/*.py' --timeout 5m
@@ -66,6 +67,8 @@ pub(crate) enum Verb {
     Gc(GcArgs),
     /// Looks for trouble in the state folder, and says the cure
     Doctor(DoctorArgs),
+    /// Shows in some seconds how a killed run goes on
+    Demo,
     /// Shows every setting and where it comes from
     Config(ConfigArgs),
     /// Prints digests of files

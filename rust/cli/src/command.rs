@@ -15,6 +15,7 @@ mod verify;
 mod export;
 mod gc;
 mod doctor;
+mod demo;
 mod config;
 mod hash;
 mod init;
@@ -61,6 +62,7 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Import(args) => export::import(&args),
         Verb::Gc(args) => gc::gc(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Demo => demo::demo(),
         Verb::Report(args) => report::report(&args),
         Verb::Config(args) => config::config(&args),
         Verb::Hash(args) => hash::hash(&args),

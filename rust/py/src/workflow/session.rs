@@ -70,6 +70,8 @@ pub(crate) struct Session {
     feed: Feed,
     begin: Mutex<Option<Begin>>,
     places: Mutex<Places>,
+    /// How many events were recorded before it was taken up.
+    recorded_events: u64,
     id: String,
 }
 
@@ -111,6 +113,7 @@ impl Session {
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
         let config = Config { guard, version: VERSION, adopts_orphans: false, folder };
+        let recorded_events = opened.as_ref().map_or(0, |(_, _, recorded)| recorded.len() as u64);
         let (record, begin) = match opened {
             Some((store, writer, recorded)) if !is_new => {
                 (Record::OnDisk { writer, recorded }, Some(Begin::Resumed(store)))
@@ -145,6 +148,7 @@ impl Session {
             feed,
             begin: Mutex::new(Some(begin)),
             places: Mutex::default(),
+            recorded_events,
             id: id.to_string(),
         })
     }
@@ -170,8 +174,15 @@ impl Session {
             feed: Feed::new(Arc::new(Journal::recorded(events)), 0),
             begin: Mutex::default(),
             places: Mutex::default(),
+            recorded_events: 0,
             id: id.to_string(),
         })
+    }
+
+    /// How many events were recorded before it was taken up.
+    #[getter]
+    fn recorded_events(&self) -> u64 {
+        self.recorded_events
     }
 
     /// Its id.
