@@ -136,7 +136,7 @@ def only_run(state_dir: Path) -> Path:
 def events(folder: Path) -> list[dict[str, Any]]:
     """What happened in a run so far, from its folder."""
     program = Path(sys.executable).parent / "dirigent"
-    command = [program, "export", folder]
+    command = [str(program), "export", str(folder)]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=DEADLINE_S).stdout
     told = [json.loads(line) for line in text.splitlines()]
     return [line for line in told if "seq" in line]

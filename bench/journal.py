@@ -1,0 +1,229 @@
+"""Measures what it costs to record runs, beside the same without a record and beside the bare database.
+
+    python bench/journal.py [--rounds N] [CASE ...]
+
+Cases: independent, chain, resume, disk, readers, engines, history. Each measurement is a process of its own with a state
+folder of its own; medians of the rounds are printed, as ratios wherever there is something to compare with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HALF = 50_000
+CASES: dict[str, Callable[[], dict[str, float]]] = {}
+
+
+def case(function: Callable[[], dict[str, float]]) -> Callable[[], dict[str, float]]:
+    """Register a measurement, which returns figures by name."""
+    CASES[function.__name__] = function
+    return function
+
+
+def noop() -> None:
+    """What costs nothing."""
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def us_a_task(tasks: int, chained: bool, durability: str) -> float:
+    """Microseconds a task of one run, after a small one."""
+    from dirigent import Workflow
+
+    wf = Workflow("measured")
+    if chained:
+        wf.add_task("0", lambda: 0)
+        for n in range(1, tasks):
+            wf.add_task(f"{n}", eval(f"lambda **v: v['{n - 1}'] + 1"), [f"{n - 1}"])
+    else:
+        wf.add_tasks((f"{n}", noop, ()) for n in range(tasks))
+    wf.validate()
+    Workflow("warm").add_task("one", noop).run_sync(durability=durability)
+    began = time.perf_counter()
+    run = wf.run_sync(durability=durability)
+    assert run.ok
+    return (time.perf_counter() - began) / tasks * 1e6
+
+
+@case
+def independent() -> dict[str, float]:
+    return {f"{kind}, µs a task": us_a_task(10_000, False, kind) for kind in ("none", "process", "power")}
+
+
+@case
+def chain() -> dict[str, float]:
+    figures = {f"{kind}, µs a task": us_a_task(1_000, True, kind) for kind in ("none", "process")}
+    database = sqlite3.connect(Path(os.environ["DIRIGENT_STATE_DIR"]) / "bare.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")
+    database.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, body BLOB)")
+    began = time.perf_counter()
+    for n in range(1_000):
+        database.execute("INSERT INTO t VALUES (?, ?)", (n, b"x" * 200))
+    figures["a bare commit, µs"] = (time.perf_counter() - began) / 1_000 * 1e6
+    return figures
+
+
+def big(kills_itself: bool) -> float:
+    """A run of 100,000 tasks; returns when its first task of this process started."""
+    from dirigent import Workflow
+
+    done = 0
+    started: list[float] = []
+
+    def work() -> None:
+        nonlocal done
+        done += 1
+        if not started:
+            started.append(time.perf_counter())
+        if kills_itself and done == HALF:
+            time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not kills_itself:
+            time.sleep(60)
+
+    wf = Workflow("big", max_concurrency=1000).add_tasks((f"{n}", work, ()) for n in range(2 * HALF))
+    wf.validate()
+    began = time.perf_counter()
+    if kills_itself:
+        wf.run_sync()
+    handle = wf.start(resume="last", changed="continue")
+    while not started:
+        time.sleep(0.001)
+    print(json.dumps({"seconds": started[0] - began}), flush=True)
+    handle.cancel()
+    os._exit(0)
+
+
+@case
+def resume() -> dict[str, float]:
+    command = [sys.executable, __file__, "--alone", "big"]
+    subprocess.run([*command, "kill"], check=False)
+    told = subprocess.run([*command, "resume"], check=False, stdout=subprocess.PIPE, text=True).stdout
+    return {"100,000 tasks, half done: s until the first starts": json.loads(told)["seconds"]}
+
+
+@case
+def disk() -> dict[str, float]:
+    us_a_task(10_000, False, "process")
+    folder = Path(os.environ["DIRIGENT_STATE_DIR"])
+    database = sqlite3.connect(folder / "journal.db")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = (folder / "journal.db").stat().st_size
+    return {"bytes a task": size / 10_000}
+
+
+@case
+def readers() -> dict[str, float]:
+    """The same with four who ask fifty times a second what runs, and how far it is."""
+    alone = us_a_task(10_000, False, "process")
+    from dirigent import attach, runs
+
+    command = "import dirigent, time\nwhile True:\n dirigent.runs(); time.sleep(0.02)"
+    polls = [subprocess.Popen([sys.executable, "-c", command]) for _ in range(4)]
+    time.sleep(0.5)
+    try:
+        with_readers = us_a_task(10_000, False, "process")
+        assert all(poll.poll() is None for poll in polls), "a reader broke off"
+    finally:
+        for poll in polls:
+            poll.kill()
+            poll.wait()
+    assert runs() and attach().ok
+    return {"ratio to without": with_readers / alone, "µs a task": with_readers}
+
+
+@case
+def engines() -> dict[str, float]:
+    command = [sys.executable, __file__, "--alone", "one"]
+    began = time.perf_counter()
+    subprocess.run([*command, "40000"], check=True)
+    alone = time.perf_counter() - began
+    began = time.perf_counter()
+    four = [subprocess.Popen([*command, "10000"]) for _ in range(4)]
+    codes = [engine.wait() for engine in four]
+    together = time.perf_counter() - began
+    assert codes == [0] * 4, codes
+    return {"4 times 10,000 in 4 processes to 40,000 in one, ratio": together / alone}
+
+
+@case
+def history() -> dict[str, float]:
+    """100,000 runs in one state folder, written as the journal would."""
+    from dirigent import Workflow, runs
+
+    Workflow("one").add_task("one", noop).run_sync()
+    folder = Path(os.environ["DIRIGENT_STATE_DIR"])
+    database = sqlite3.connect(folder / "journal.db")
+    head = database.execute("SELECT * FROM runs").fetchone()
+    group = database.execute("SELECT codec, hash, body FROM events").fetchone()
+    with database:
+        rows = ((n, f"{n:08x}-{head[1][9:]}", *head[2:]) for n in range(2, 100_002))
+        database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        places = ((n << 40, *group) for n in range(2, 100_002))
+        database.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", places)
+    newest = Workflow("one").add_task("one", noop).run_sync()
+    database.close()
+    program = Path(sys.executable).parent / "dirigent"
+
+    def ms(*words: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
+        return (time.perf_counter() - began) * 1e3
+
+    assert len(runs(5)) == 5
+    return {"`runs`, ms": ms("runs"), "`show`, ms": ms("show", newest.id)}
+
+
+def alone(words: list[str]) -> None:
+    """A part of a measurement that is a process of its own."""
+    if words[0] == "big":
+        big(words[1] == "kill")
+    elif words[0] == "one":
+        us_a_task(int(words[1]), False, "process")
+    else:
+        print(json.dumps(CASES[words[0]]()))
+
+
+def measure(name: str, rounds: int) -> dict[str, float]:
+    """The medians of a case."""
+    seen: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="dirigent-bench-") as folder:
+            env = {**os.environ, "DIRIGENT_STATE_DIR": folder}
+            command = [sys.executable, __file__, "--alone", name]
+            told = subprocess.run(command, check=True, env=env, stdout=subprocess.PIPE, text=True).stdout
+            for key, value in json.loads(told.splitlines()[-1]).items():
+                seen.setdefault(key, []).append(value)
+    return {key: statistics.median(values) for key, values in seen.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--alone", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("cases", nargs="*", metavar="CASE", choices=[[], *CASES])
+    arguments = parser.parse_args()
+    if arguments.alone:
+        alone(arguments.alone)
+        return
+    for name in arguments.cases or CASES:
+        for key, value in measure(name, arguments.rounds).items():
+            print(f"{name:<12} {key:<52} {value:>10.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
