@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -302,13 +303,36 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.needs("root", "mount")
-def test_a_full_disk_ends_no_script_and_is_told(program: Path, tmp_path: Path, small_disk: Path) -> None:
-    write_script(tmp_path / "scripts" / "a.sh", f"head -c 8000000 /dev/zero; touch {tmp_path / 'went-on'}")
-    command: list[str | Path] = [program, "run", tmp_path / "scripts", "--state-dir", small_disk]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 74, done
-    assert "No space left on device" in done.stderr and "hint: make room on this disk" in done.stderr
-    assert (tmp_path / "went-on").exists()
-    [end] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_ended"]
+def test_on_a_full_disk_no_script_ends_and_the_run_waits_for_room(
+    program: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    went_on, ballast = tmp_path / "went-on", small_disk / "ballast"
+    write_script(tmp_path / "scripts" / "a.sh", f"head -c 8000000 /dev/zero; touch {went_on}")
+    write_script(tmp_path / "scripts" / "b.sh", "exit 0")
+    ballast.write_bytes(bytes(512 << 10))
+    command: list[str | Path] = [
+        program,
+        "run",
+        tmp_path / "scripts",
+        "--state-dir",
+        small_disk,
+        "--jobs",
+        "1",
+    ]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as engine:
+        watchdog = threading.Timer(DEADLINE_S, engine.kill)
+        watchdog.start()
+        assert engine.stderr is not None
+        told = next((line for line in engine.stderr if line.startswith("stalled")), "nothing")
+        assert "there is no space left" in told and "nothing new starts until there is room again" in told
+        wait_for("the end of the script", went_on.exists)
+        assert engine.poll() is None
+        [one] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_started"]
+        assert one["task"] == 0, "what is not recorded is not acted upon"
+        ballast.unlink()
+        out, _ = engine.communicate(timeout=DEADLINE_S)
+        watchdog.cancel()
+    assert engine.returncode == 0 and "2 completed" in out
+    [end, _] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_ended"]
     assert end["stdout"]["bytes"] == 8_000_000
     assert "No space left" in end["stdout"]["error"]

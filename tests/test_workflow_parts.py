@@ -360,10 +360,10 @@ WRONG: list[tuple[str, Callable[[Workflow], object]]] = [
     ("more than 0 of resource `cpu`", lambda _: Workflow("w", resources={"cpu": 0})),
     ("rate of `api` is not '10'", lambda _: Workflow("w", resources={"api": "10"})),
     ("rate of `api` is not '10/x'", lambda _: Workflow("w", resources={"api": "10/x"})),
-    ("not supported yet", lambda wf: wf.run_sync(durability="process")),
-    ("not supported yet", lambda wf: wf.start(durability="power")),
     ("durability is `none`", lambda wf: wf.run_sync(durability="nonne")),
-    ("cannot be resumed yet", lambda wf: wf.run_sync(resume="last")),
+    ("durability is `none`", lambda wf: wf.start(durability=True)),
+    ("changed is `refuse` or `continue`", lambda wf: wf.run_sync(changed="refused")),
+    ("a run that goes on is recorded", lambda wf: wf.run_sync(durability="none", resume="last")),
     ("no parameters yet", lambda wf: wf.run_sync(params={"day": 1})),
 ]
 

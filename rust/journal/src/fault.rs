@@ -150,7 +150,13 @@ impl Fault for JournalError {
     }
 
     fn hint(&self) -> Option<String> {
+        use io::ErrorKind::{AlreadyExists, NotADirectory};
         let hint = match self {
+            Self::Io { source, doing: "make", .. }
+                if matches!(source.kind(), AlreadyExists | NotADirectory) =>
+            {
+                "a part of this path is a file; choose another state folder with --state-dir"
+            }
             Self::Io { .. } | Self::Database { .. } | Self::Gone { .. } => {
                 "see that the state folder is there and yours, or choose another with --state-dir"
             }
