@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dirigent._history import runs as runs
     from dirigent._options import RetryPolicy as RetryPolicy
     from dirigent._options import Task as Task
+    from dirigent._options import set_total_concurrency as set_total_concurrency
     from dirigent._pipe import pipe as pipe
     from dirigent._run import CommandResult as CommandResult
     from dirigent._run import Run as Run
@@ -101,7 +102,7 @@ _HOMES = {
     "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
     "_history": ("RecordedRun", "attach", "runs"),
-    "_options": ("RetryPolicy", "Task"),
+    "_options": ("RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
     "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
     "_scripts": (

@@ -29,6 +29,24 @@ _UNITS_S = {
 }
 
 
+def set_total_concurrency(most: int | None) -> None:
+    """Limit how many tasks of all runs of this program run at once, beside what each run allows.
+
+    A task that starts a run of its own and waits for it keeps its place meanwhile: allow more than there are such tasks.
+
+    Args:
+        most: How many, 1 or more; ``None`` for no limit, as at the start.
+
+    Raises:
+        UsageError: It is no such number.
+    """
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise UsageError(f"a limit is a number of tasks, 1 or more, or None, not {most!r}", "usage.invalid")
+    from dirigent import _native
+
+    _native.limit_total(most)
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and how far apart a failed task is tried again.

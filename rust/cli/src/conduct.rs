@@ -9,7 +9,7 @@ use dirigent_core::ids::RunId;
 use dirigent_core::spec::Workflow;
 use dirigent_core::state::State;
 use dirigent_core::value::Kept;
-use dirigent_engine::{Config, Plan, Record, Run};
+use dirigent_engine::{Config, Plan, Record, Run, Slots};
 use dirigent_journal::store::{Durability, Store};
 use dirigent_process::end_leftovers;
 use dirigent_process::worker::most_at_once;
@@ -35,7 +35,13 @@ pub struct Order<'a> {
 
 impl Order<'_> {
     fn config(&self, folder: PathBuf) -> Config {
-        Config { guard: self.guard.clone(), version: VERSION, adopts_orphans: self.adopts_orphans, folder }
+        Config {
+            guard: self.guard.clone(),
+            version: VERSION,
+            adopts_orphans: self.adopts_orphans,
+            folder,
+            slots: Slots::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskStatus};
-use dirigent_engine::{Config, Feed, News, Plan, Record, Run};
+use dirigent_engine::{Config, Feed, News, Plan, Record, Run, Slots};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +69,7 @@ impl Bench {
             version: dirigent_cli::VERSION,
             adopts_orphans: false,
             folder: self.path("run"),
+            slots: Slots::default(),
         };
         Run::start(plan, config, Record::InMemory).expect("a run")
     }

@@ -216,6 +216,11 @@ fn resumed(state: &State, origin: Box<Origin>, now_ms: i64) -> Vec<Fact> {
 ///
 /// Nothing when the run waits for its workers, or for a time to come, or is through.
 pub fn follow(state: &State, now_ms: i64) -> Vec<Fact> {
+    follow_within(state, now_ms, u32::MAX)
+}
+
+/// The same where at most so many more tasks may take a slot, since other runs have the others.
+pub fn follow_within(state: &State, now_ms: i64, free: u32) -> Vec<Fact> {
     let Some(header) = state.header() else {
         return Vec::new();
     };
@@ -267,7 +272,7 @@ pub fn follow(state: &State, now_ms: i64) -> Vec<Fact> {
         return facts;
     }
     let attempt = |task: TaskIndex| state.tasks()[task.usize()].attempts + 1;
-    let to_start = state.to_start(now_ms);
+    let to_start = state.to_start(now_ms, free);
     to_start.into_iter().map(|task| Fact::AttemptStarted { task, attempt: attempt(task) }).collect()
 }
 

@@ -267,11 +267,11 @@ impl State {
     }
 
     /// The tasks to start now: those tried again first, then by priority and order.
-    pub(crate) fn to_start(&self, now_ms: i64) -> Vec<TaskIndex> {
+    pub(crate) fn to_start(&self, now_ms: i64, at_most: u32) -> Vec<TaskIndex> {
         let Some(header) = &self.header else {
             return Vec::new();
         };
-        let mut free = header.max_concurrency.saturating_sub(self.running) as usize;
+        let mut free = header.max_concurrency.saturating_sub(self.running).min(at_most) as usize;
         if free == 0 && self.counts.idle_slotless == 0 {
             return Vec::new();
         }
@@ -436,7 +436,7 @@ mod tests {
         for fact in declared.into_iter().chain([skipped]) {
             state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
         }
-        assert_eq!(state.to_start(0), []);
+        assert_eq!(state.to_start(0, u32::MAX), []);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use crate::fault::EngineError;
 use crate::functions::Functions;
 use crate::journal::{Journal, Wanted};
 use crate::plan::Plan;
+use crate::slots::Slots;
 use crate::timer::Timer;
-use dirigent_core::decide::{Input, decide, follow};
+use dirigent_core::decide::{Input, decide, follow, follow_within};
 use dirigent_core::event::{CancelReason, Event, Fact, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
@@ -52,6 +53,9 @@ pub(crate) struct Conductor {
     processes: dirigent_process::Config,
     worker: Option<Worker>,
     functions: Option<Box<dyn Functions>>,
+    /// What is shared with other runs, and how much of it this one has.
+    slots: Slots,
+    slots_taken: u32,
     timer: Timer,
     /// The moment it is set to.
     timer_ms: Option<i64>,
@@ -96,6 +100,7 @@ impl Shared {
         journal: Arc<Journal>,
         processes: dirigent_process::Config,
         functions: Option<Box<dyn Functions>>,
+        slots: Slots,
     ) -> Self {
         let state = journal.with_recorded(|events| State::fold(events.iter().map(|event| &**event)));
         Self(Arc::new_cyclic(|own| Podium {
@@ -109,6 +114,8 @@ impl Shared {
                 processes,
                 worker: None,
                 functions,
+                slots,
+                slots_taken: 0,
                 timer: Timer::default(),
                 timer_ms: None,
                 clock: Clock::start(),
@@ -336,6 +343,7 @@ impl Conductor {
     }
 
     fn close(&mut self) {
+        self.slots.give_back(std::mem::take(&mut self.slots_taken));
         self.timer.close();
         // Given away, so that they and this do not keep each other for ever.
         if let Some(functions) = self.functions.take() {
@@ -346,7 +354,7 @@ impl Conductor {
 
     fn settle(&mut self, now_ms: i64) {
         loop {
-            let facts = follow(&self.state, now_ms);
+            let facts = self.follow(now_ms);
             if facts.is_empty() {
                 break;
             }
@@ -367,6 +375,36 @@ impl Conductor {
         }
     }
 
+    /// What follows, as far as other runs leave room for it.
+    fn follow(&mut self, now_ms: i64) -> Vec<Fact> {
+        let ended = self.slots_taken.saturating_sub(self.state.running());
+        self.slots_taken -= ended;
+        self.slots.give_back(ended);
+        let slots = self.slots.clone();
+        let mut table = slots.lock();
+        let facts = follow_within(&self.state, now_ms, table.free());
+        let takes_slot = |fact: &&Fact| match fact {
+            Fact::AttemptStarted { task, .. } => {
+                self.state.task(*task).is_some_and(|task| !task.spec.policy.slotless)
+            }
+            _ => false,
+        };
+        let count = u32::try_from(facts.iter().filter(takes_slot).count()).unwrap_or(u32::MAX);
+        table.take(count);
+        self.slots_taken += count;
+        if facts.is_empty() && table.free() == 0 && !follow(&self.state, now_ms).is_empty() {
+            // The thread first: to hurry where there is none would be lost.
+            if let Err(error) = self.timer.stand_by(self.teller()) {
+                drop(table);
+                self.fail(EngineError::Thread(error));
+                return facts;
+            }
+            let timer = self.timer.clone();
+            table.wait(move || timer.hurry());
+        }
+        facts
+    }
+
     /// Nothing more will come of a run that has ended, once everybody could know.
     fn close_if_over(&mut self) -> bool {
         let is_over = self.state.end().is_some();
@@ -383,16 +421,20 @@ impl Conductor {
         }
         self.timer_ms = due_ms;
         let due = due_ms.and_then(|due_ms| self.clock.instant(due_ms));
+        if let Err(error) = self.timer.set(due, self.teller()) {
+            self.fail(EngineError::Thread(error));
+        }
+    }
+
+    /// What the timer says when a moment has come.
+    fn teller(&self) -> impl Fn() + Send + 'static {
         let own = self.own.clone();
-        let tell = move || {
+        move || {
             if let Some(podium) = own.upgrade() {
                 let shared = Shared(podium);
                 shared.lock().tick();
                 shared.commit();
             }
-        };
-        if let Err(error) = self.timer.set(due, tell) {
-            self.fail(EngineError::Thread(error));
         }
     }
 

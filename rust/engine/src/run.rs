@@ -5,6 +5,7 @@ use crate::fault::EngineError;
 use crate::functions::Functions;
 use crate::journal::{Feed, Journal};
 use crate::plan::Plan;
+use crate::slots::Slots;
 use dirigent_core::decide::{Input, Report};
 use dirigent_core::event::{CancelReason, Event, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
@@ -28,6 +29,8 @@ pub struct Config {
     pub adopts_orphans: bool,
     /// The folder of the run: logs go there.
     pub folder: PathBuf,
+    /// The limit that it shares with other runs.
+    pub slots: Slots,
 }
 
 /// Where the events of a run go.
@@ -86,7 +89,8 @@ impl Run {
             run_mark: mark(&id),
             adopts_orphans: config.adopts_orphans,
         };
-        let conductor = Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, functions);
+        let conductor =
+            Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, functions, config.slots);
         if journal.is_on_disk() {
             let writer = conductor.clone();
             let write = move || writer.write();

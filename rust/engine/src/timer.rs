@@ -16,6 +16,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Next {
     due: Option<Instant>,
+    is_hurried: bool,
     has_thread: bool,
     is_closed: bool,
 }
@@ -30,15 +31,39 @@ impl Timer {
         let mut next = self.lock();
         let is_changed = next.due != due;
         next.due = due;
-        if due.is_some() && !next.has_thread && !next.is_closed {
-            next.has_thread = true;
-            let timer = self.clone();
-            let run = move || timer.run(tell);
-            std::thread::Builder::new().name("dirigent-timer".to_owned()).spawn(run)?;
-        } else if is_changed {
+        if due.is_some() && !next.has_thread {
+            return self.start(next, tell);
+        }
+        if is_changed {
             self.0.changed.notify_one();
         }
         Ok(())
+    }
+
+    /// Has the thread there for [`hurry`](Self::hurry), whether or not there is a moment.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a thread.
+    pub(crate) fn stand_by(&self, tell: impl Fn() + Send + 'static) -> std::io::Result<()> {
+        self.start(self.lock(), tell)
+    }
+
+    fn start(&self, mut next: MutexGuard<'_, Next>, tell: impl Fn() + Send + 'static) -> std::io::Result<()> {
+        if next.has_thread || next.is_closed {
+            return Ok(());
+        }
+        next.has_thread = true;
+        drop(next);
+        let timer = self.clone();
+        let run = move || timer.run(tell);
+        std::thread::Builder::new().name("dirigent-timer".to_owned()).spawn(run).map(drop)
+    }
+
+    /// Says it as soon as possible, where there is a thread. The next moment stays what it is.
+    pub(crate) fn hurry(&self) {
+        self.lock().is_hurried = true;
+        self.0.changed.notify_one();
     }
 
     /// Ends the thread.
@@ -50,6 +75,12 @@ impl Timer {
     fn run(&self, tell: impl Fn()) {
         let mut next = self.lock();
         while !next.is_closed {
+            if std::mem::take(&mut next.is_hurried) {
+                drop(next);
+                tell();
+                next = self.lock();
+                continue;
+            }
             let now = Instant::now();
             match next.due {
                 Some(due) if due <= now => {

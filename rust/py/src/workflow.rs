@@ -10,5 +10,6 @@ pub(crate) mod ends;
 pub(crate) mod record;
 pub(crate) mod shared;
 pub(crate) mod seat;
+pub(crate) mod total;
 pub(crate) mod session;
 pub(crate) mod crew;

@@ -7,6 +7,7 @@ use crate::workflow::queue::Wanted;
 use crate::workflow::record::{changed, fit, open};
 use crate::workflow::seat::Seat;
 use crate::workflow::shared::{Door, Group, Shared, own_name};
+use crate::workflow::total::SLOTS;
 use dirigent_cli::VERSION;
 use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
@@ -112,7 +113,8 @@ impl Session {
         let shared = Arc::new(Shared { folder: folder.clone(), artifacts, ..Shared::default() });
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
-        let config = Config { guard, version: VERSION, adopts_orphans: false, folder };
+        let slots = SLOTS.clone();
+        let config = Config { guard, version: VERSION, adopts_orphans: false, folder, slots };
         let recorded_events = opened.as_ref().map_or(0, |(_, _, recorded)| recorded.len() as u64);
         let (record, begin) = match opened {
             Some((store, writer, recorded)) if !is_new => {
@@ -515,7 +517,14 @@ impl Session {
             let seconds = ended.map_or(0.0, |ended| ended.usage.wall_us as f64 / 1e6);
             let exit_code = ended.and_then(|ended| ended.outcome.exit_code());
             let parent = it.parent.map(|parent| parent.0);
-            Some((it.status.name(), it.attempts, seconds, sentence(state, it), exit_code, parent))
+            Some((
+                it.status.name(),
+                it.attempts,
+                seconds,
+                dirigent_report::task_sentence(state, it),
+                exit_code,
+                parent,
+            ))
         });
         let (status, attempts, seconds, sentence, exit_code, parent) =
             told.ok_or_else(|| bug("a task that is not there"))?;
@@ -597,9 +606,4 @@ impl Session {
 fn this_thread() -> u64 {
     // SAFETY: asks for a number.
     unsafe { libc::pthread_self() }
-}
-
-/// What became of a task, as a sentence without its subject.
-fn sentence(state: &State, task: &TaskState) -> String {
-    dirigent_report::task_sentence(state, task)
 }
