@@ -400,9 +400,12 @@ def _prepared(
 
 def _tell_parts(session: Session) -> None:
     """Have those that consist of tasks say again of which: the tasks are recorded, what they call is not."""
-    for task, attempt, function, args, kwargs, extras in session.take_wholes():
-        if extras is not None and extras.carry is not None:
-            extras.carry(Attempt(session, task, attempt), function, args or (), kwargs or {})
+    told: set[int] = set()
+    while fresh := [job for job in session.take_wholes() if job[0] not in told]:
+        for task, attempt, function, args, kwargs, extras in fresh:
+            told.add(task)
+            if extras is not None and extras.carry is not None:
+                extras.carry(Attempt(session, task, attempt), function, args or (), kwargs or {})
 
 
 def resume(workflow: Runnable, run_id: str, changed: str) -> Run:

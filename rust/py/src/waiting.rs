@@ -35,3 +35,9 @@ fn is_main() -> bool {
     // SAFETY: asks for two numbers.
     unsafe { libc::gettid() == libc::getpid() }
 }
+
+/// The number of this thread, as Python tells it.
+pub(crate) fn this_thread() -> u64 {
+    // SAFETY: asks for a number.
+    unsafe { libc::pthread_self() }
+}

@@ -1,7 +1,7 @@
 //! One run of a workflow declared in Python, and what Python asks of it.
 
 use crate::fault::{misused, raised};
-use crate::waiting::{hold, wait};
+use crate::waiting::{hold, this_thread, wait};
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
 use crate::workflow::record::{changed, fit, open};
@@ -16,7 +16,7 @@ use dirigent_cli::surroundings::origin;
 use dirigent_core::event::CancelReason;
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::{Resource, Task};
-use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::state::{State, TaskStatus};
 use dirigent_engine::run::{Config, Record, attempt_folder, mark};
 use dirigent_engine::{EngineError, Feed, Journal, News, Run};
 use dirigent_journal::store::Durability;
@@ -199,21 +199,11 @@ impl Session {
         &self.shared.folder
     }
 
-    /// The attempts that consist of tasks, and whose makers have to say again which those are before the run goes on.
+    /// The attempts that consist of tasks, and whose makers have to say again which those are before the run goes on. Parts
+    /// that are wholes themselves come when theirs was told.
     fn take_wholes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let is_open =
-            |task: &TaskState| task.status == TaskStatus::Running || task.status == TaskStatus::Cancelled;
-        let wholes: Vec<(TaskIndex, u32)> = self.shared.look(|state| {
-            let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
-            let wholes = tasks.filter(|(_, task)| is_open(task) && task.consists_of_tasks());
-            wholes.map(|(index, task)| (index, task.attempts)).collect()
-        });
-        // Parts come after their wholes, and may be wholes themselves: each is told before its parts are asked for.
-        wholes
-            .into_iter()
-            .filter(|job| self.shared.has_call(job.0))
-            .map(|job| self.shared.call(py, job))
-            .collect()
+        let wholes = self.shared.open_wholes().into_iter().filter(|job| self.shared.has_call(job.0));
+        wholes.map(|job| self.shared.call(py, job)).collect()
     }
 
     /// Begins, or goes on.
@@ -600,10 +590,4 @@ impl Session {
         drop(calls);
         drop(unused);
     }
-}
-
-/// The number of this thread, as Python tells it.
-fn this_thread() -> u64 {
-    // SAFETY: asks for a number.
-    unsafe { libc::pthread_self() }
 }

@@ -207,6 +207,16 @@ impl Shared {
         }
     }
 
+    /// The attempts that consist of tasks and have not ended, or that go on when the run does.
+    pub(crate) fn open_wholes(&self) -> Vec<Job> {
+        let is_open = |task: &TaskState| matches!(task.status, TaskStatus::Running | TaskStatus::Cancelled);
+        self.look(|state| {
+            let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
+            let wholes = tasks.filter(|(_, task)| is_open(task) && task.consists_of_tasks());
+            wholes.map(|(index, task)| (index, task.attempts)).collect()
+        })
+    }
+
     /// Finds again which tasks of a recorded run consisted of which.
     pub(crate) fn find_groups(&self) {
         let groups = self.look(|state| {
