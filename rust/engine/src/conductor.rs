@@ -10,6 +10,8 @@
 //! A worker that reports an end starts what follows from it in the same breath. Nothing in a turn waits: to append, to apply
 //! and to ask are short. A commit is no part of a turn: others take theirs meanwhile.
 
+use crate::asked::Asked;
+use crate::clock::Clock;
 use crate::fault::EngineError;
 use crate::functions::Functions;
 use crate::journal::{Journal, Wanted};
@@ -29,7 +31,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A conductor and those who speak to it.
 #[derive(Clone, Debug)]
@@ -63,28 +64,6 @@ pub(crate) struct Conductor {
     state: Arc<State>,
     closing: bool,
     failure: Option<EngineError>,
-}
-
-/// Milliseconds since 1970 that never jump while the program runs.
-struct Clock {
-    began: Instant,
-    began_ms: i64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { began: Instant::now(), began_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.began_ms.saturating_add(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
-    }
-
-    fn instant(&self, at_ms: i64) -> Option<Instant> {
-        let since = u64::try_from(at_ms.saturating_sub(self.began_ms)).unwrap_or(0);
-        self.began.checked_add(Duration::from_millis(since))
-    }
 }
 
 impl std::fmt::Debug for Conductor {
@@ -181,31 +160,6 @@ impl Shared {
         if let Ok(asked) = serde_json::from_str::<Asked>(&request.request) {
             self.lock().turn(asked.into());
             self.commit();
-        }
-    }
-}
-
-/// What another process may ask of a run.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Asked {
-    /// To end it.
-    Cancel,
-    /// To end it at once.
-    Kill,
-    /// To end one task.
-    CancelTask {
-        /// The task.
-        task: TaskIndex,
-    },
-}
-
-impl From<Asked> for Input {
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Cancel => Self::Cancel(CancelReason::Requested),
-            Asked::Kill => Self::Kill,
-            Asked::CancelTask { task } => Self::CancelTask(task),
         }
     }
 }

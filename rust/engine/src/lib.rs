@@ -9,6 +9,8 @@ pub mod journal;
 pub mod plan;
 pub mod functions;
 pub mod slots;
+mod clock;
+pub mod asked;
 mod timer;
 mod conductor;
 pub mod run;

@@ -16,7 +16,8 @@ use dirigent_journal::RunWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use crate::conductor::{Asked, attempt_folder, counts};
+pub use crate::asked::Asked;
+pub use crate::conductor::{attempt_folder, counts};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Clone, Debug)]
