@@ -496,4 +496,21 @@ mod tests {
         say(&mut state, becomes(2), 0);
         assert_eq!(parts(&state), [4, 5]);
     }
+
+    #[test]
+    fn accounts_of_a_task_are_equal_where_nothing_differs() {
+        let mut state = State::default();
+        apply(&mut state, created(vec![task(&function(), Policy::default())]), 0);
+        let it = &state.tasks[0];
+        let changed = |change: fn(&mut TaskState)| {
+            let mut other = it.clone();
+            change(&mut other);
+            other
+        };
+        assert_eq!(changed(|other| other.lost = 0), *it);
+        assert_ne!(changed(|other| other.spec = task(&command(), Policy::default())), *it);
+        assert_ne!(changed(|other| other.attempts += 1), *it);
+        assert_ne!(changed(|other| other.is_asked_to_end = true), *it);
+        assert_ne!(changed(|other| other.lost = 1), *it);
+    }
 }
