@@ -49,6 +49,10 @@ pub(crate) enum Verb {
     Show(ShowArgs),
     /// Prints the output of a task
     Logs(LogsArgs),
+    /// Says why a task ran, was skipped, or waits
+    Why(WhyArgs),
+    /// Says in what two runs differ
+    Diff(DiffArgs),
     /// Goes on with a run that was cut short or cancelled
     Resume(ResumeArgs),
     /// Runs what failed again, and what depends on it, as a new run
@@ -336,6 +340,42 @@ pub(crate) struct LogsArgs {
     /// Print what comes, until the run is over
     #[arg(long, short)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent why load.py                in the last run
+  dirigent why load.py 0199a3b2       in another one")]
+pub(crate) struct WhyArgs {
+    /// The task, by name or number
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent diff 0199a3b2              that run and the last one
+  dirigent diff 0199a3b2 0199c4d5 --json")]
+pub(crate) struct DiffArgs {
+    /// The run to compare with: its id or the beginning of one, or its folder
+    #[arg(value_name = "BEFORE")]
+    pub(crate) before: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What a task wrote to.

@@ -8,6 +8,8 @@ mod recorded;
 mod runs;
 mod show;
 mod logs;
+mod why;
+mod diff;
 mod resume;
 mod cancel;
 mod report;
@@ -54,6 +56,8 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
         Verb::Logs(args) => logs::logs(&args),
+        Verb::Why(args) => why::why(&args),
+        Verb::Diff(args) => diff::diff(&args),
         Verb::Resume(args) => resume::resume(&args),
         Verb::Retry(args) => resume::retry(&args),
         Verb::Cancel(args) => cancel::cancel(&args),

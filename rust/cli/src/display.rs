@@ -3,6 +3,7 @@
 //! Each is a view of the same events, and neither can hold the run up: they read the journal at their own pace.
 
 mod plain;
+pub(crate) use plain::cancel_sentence;
 mod live;
 pub(crate) mod summary;
 

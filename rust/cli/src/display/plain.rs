@@ -108,7 +108,7 @@ pub(super) fn skip_sentence(state: &State, reason: &SkipReason) -> String {
 }
 
 /// Why a run is asked to end.
-pub(super) fn cancel_sentence(reason: CancelReason) -> &'static str {
+pub(crate) fn cancel_sentence(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::Interrupted => "interrupted: waiting for what runs to end; once more kills it",
         CancelReason::Terminated => "asked to end: waiting for what runs",
