@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def find_tool(tool: str) -> str | None:
     if tool == "root":
         return "root" if os.geteuid() == 0 else None
     return next(filter(None, map(shutil.which, OTHER_NAMES.get(tool, (tool,)))), None)
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, as all that is started from here does then: a shell has its jobs in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
