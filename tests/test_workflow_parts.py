@@ -188,6 +188,15 @@ def test_a_workflow_can_be_a_task_of_several_and_still_run_alone() -> None:
     assert ended(wf)["left"] == {"a": 2, "b": 3}
 
 
+def test_tasks_of_parts_are_named_after_all_that_they_are_part_of() -> None:
+    inner = Workflow("inner").add_task("a/b", lambda: 2).add_map("m", str, [5])
+    middle = Workflow("middle").add_workflow("in", inner)
+    run = ended(Workflow("outer").add_workflow("left", middle).add_workflow("right", inner))
+    value = {"a/b": 2, "m": ["5"]}
+    assert (run["left"], run["left/in"], run["right"]) == ({"in": value}, value, value)
+    assert (run["left/in/a/b"], run["left/in/m[0]"], run["right/m[0]"]) == (2, "5", "5")
+
+
 def test_coroutines_of_a_part_run_on_the_loop() -> None:
     async def later() -> int:
         await asyncio.sleep(0)

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 Carry = Callable[["Attempt", Any, Any, Any], object]
 
 
-def into_workflow(name: str, workflow: Workflow) -> Carry:
+def into_workflow(workflow: Workflow) -> Carry:
     """The tasks of a workflow take the place of one task, under longer names."""
 
     def carry(around: Attempt, *_: Any) -> object:
-        plan = workflow._plan.prefixed(f"{name}/")
+        # In a workflow that is a task of another, it has a longer name than where it was declared.
+        plan = workflow._plan.prefixed(f"{around.session.name(around.task)}/")
         around.session.expand(around.task, around.attempt, plan, False)
         return HANDED_ON
 
@@ -34,9 +35,10 @@ def into_calls(
         from dirigent._workflow import Workflow
 
         items = list(values[over]) if isinstance(over, str) else over
+        own = around.session.name(around.task)
         inner = Workflow(name).like(outer)
         for number, item in enumerate(items):
-            inner.add_task(f"{name}[{number}]", action, args=(item,), **every)
+            inner.add_task(f"{own}[{number}]", action, args=(item,), **every)
         around.session.expand(around.task, around.attempt, inner._plan, True)
         return HANDED_ON
 

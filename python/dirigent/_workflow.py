@@ -341,7 +341,7 @@ class Workflow(Runnable):
         workflow.validate()
         self._inner.append(workflow)
         self._has_loop |= workflow._has_loop
-        return self._expanding(name, workflow, into_workflow(name, workflow), dependencies, options)
+        return self._expanding(name, workflow, into_workflow(workflow), dependencies, options)
 
     def add_map(
         self,

@@ -355,7 +355,8 @@ impl Session {
             return Ok(());
         }
         let (first, tasks) = self.add(py, plan)?;
-        let names = (!is_list).then(|| tasks.iter().map(|task| own_name(&task.name)).collect());
+        let whole = self.name(task.0);
+        let names = (!is_list).then(|| tasks.iter().map(|task| own_name(&whole, &task.name)).collect());
         let count = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         hold(&self.shared.groups).insert(task, Group { first, names, count });
         self.shared.control().expand(task, attempt, |_| tasks);

@@ -227,7 +227,7 @@ impl Shared {
                     state.parts(index).filter_map(|part| Some((part, state.task(part)?))).collect();
                 let (first, part) = parts.first()?;
                 let is_list = part.spec.name.strip_prefix(&*whole.spec.name) == Some("[0]");
-                let name = |part: &TaskState| own_name(&part.spec.name);
+                let name = |part: &TaskState| own_name(&whole.spec.name, &part.spec.name);
                 let names = (!is_list).then(|| parts.iter().map(|(_, part)| name(part)).collect());
                 let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
                 Some((index, Group { first: first.0, names, count }))
@@ -419,6 +419,6 @@ impl Shared {
 }
 
 /// The name of a part in its whole.
-pub(crate) fn own_name(name: &str) -> Arc<str> {
-    name.rsplit_once('/').map_or(name, |(_, own)| own).into()
+pub(crate) fn own_name(whole: &str, name: &str) -> Arc<str> {
+    name.strip_prefix(whole).and_then(|name| name.strip_prefix('/')).unwrap_or(name).into()
 }
