@@ -102,6 +102,23 @@ pub(crate) fn took_ms(task: &TaskState) -> u64 {
     task.ended.as_ref().map_or(0, |ended| ended.usage.wall_us.div_ceil(1000))
 }
 
+/// A moment for a person, on the clock of where the run was: `2026-11-20 18:34:05`.
+pub(crate) fn shown_moment(at_ms: i64, utc_offset_min: i32) -> String {
+    let iso = dirigent_report::quantity::iso(at_ms, utc_offset_min);
+    iso.get(..19).unwrap_or(&iso).replace('T', " ")
+}
+
+/// The colour of how a run stands.
+pub(crate) fn paint_of(run_status: &str) -> terminal::Paint {
+    use terminal::Paint;
+    match run_status {
+        "succeeded" => Paint::Green,
+        "running" => Paint::Blue,
+        "failed" => Paint::Red,
+        _ => Paint::Yellow,
+    }
+}
+
 /// A time for a display: exact where it is short.
 pub(crate) fn shown_ms(ms: u64) -> String {
     match ms {

@@ -32,6 +32,17 @@ pub fn shown_seconds(s: f64) -> String {
     }
 }
 
+/// How long ago something was, as a person says it: `12 s`, `5 min`, `3 h`, `12 days`.
+pub fn shown_age(ms: i64) -> String {
+    let s = ms.max(0) / 1000;
+    match s {
+        ..60 => format!("{s} s"),
+        60..3600 => format!("{} min", s / 60),
+        3600..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
 /// A size as a person says it: `640 B`, `1.2 KiB`, `48.0 MiB`.
 pub fn shown_bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -94,5 +105,9 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 9.99, 12.34, 125.0].map(shown_seconds), ["0.00 s", "9.99 s", "12.3 s", "2 min 5 s"]);
         assert_eq!(counted(1, "task"), "1 task");
+        assert_eq!(
+            [-5, 59_999, 60_000, 7_199_999, 172_800_000].map(shown_age),
+            ["0 s", "59 s", "1 min", "1 h", "2 days"]
+        );
     }
 }

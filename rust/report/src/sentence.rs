@@ -39,6 +39,10 @@ pub fn task_sentence(state: &State, task: &TaskState) -> String {
         (TaskStatus::Pending, _) => "has not started".to_owned(),
         (TaskStatus::Waiting, _) => "waits for an answer".to_owned(),
         (TaskStatus::Running, _) => "has not ended".to_owned(),
+        (TaskStatus::Completed, _) if task.reused.is_some() => {
+            let from = task.reused.as_ref().map(|reused| reused.from.as_str());
+            format!("was reused from run {}", from.unwrap_or_default())
+        }
         (TaskStatus::Skipped, _) => {
             let reason = task.skipped.as_ref().map(|reason| skip_reason(state, reason));
             format!("was skipped: {}", reason.unwrap_or_default())

@@ -102,6 +102,9 @@ pub struct TaskSummary {
     pub exit_code: Option<i32>,
     /// Why it was skipped, in full; `null` where it was not.
     pub skip_reason: Option<String>,
+    /// The run whose value it has; `null` where it was carried out in this one, or had not to be.
+    #[serde(default)]
+    pub reused_from: Option<String>,
     /// The script's file, relative to `root` where it lies below; `null` for other commands.
     pub script: Option<String>,
     /// The program that was run and its arguments; undecodable bytes replaced.
@@ -227,6 +230,7 @@ impl TaskSummary {
             sentence: task_sentence(state, task),
             exit_code: ended.and_then(|ended| ended.outcome.exit_code()),
             skip_reason: task.skipped.as_ref().map(|reason| skip_reason(state, reason)),
+            reused_from: task.reused.as_ref().map(|reused| reused.from.to_string()),
             script: script(&task.spec.action, header.origin.root.as_ref()),
             command: task
                 .spec
@@ -266,7 +270,8 @@ impl TaskSummary {
 
     /// Whether an attempt really ran and ended, so that its figures mean something.
     pub fn ran(&self) -> bool {
-        self.outcome.as_deref().is_some_and(|outcome| outcome != "could_not_start")
+        self.reused_from.is_none()
+            && self.outcome.as_deref().is_some_and(|outcome| outcome != "could_not_start")
     }
 
     /// How long it ran, as the end of its sentence; empty where that is said already or means nothing.
@@ -297,7 +302,7 @@ fn failed(tasks: &[TaskSummary], first: Option<TaskIndex>) -> Vec<Mention> {
 
 /// The tasks that took longest, slowest first.
 fn slowest(tasks: &[TaskSummary]) -> Vec<Mention> {
-    let mut ran: Vec<&TaskSummary> = tasks.iter().filter(|task| task.wall_s > 0.0).collect();
+    let mut ran: Vec<&TaskSummary> = tasks.iter().filter(|task| task.ran() && task.wall_s > 0.0).collect();
     ran.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
     ran.into_iter().take(SLOWEST).map(TaskSummary::mention).collect()
 }

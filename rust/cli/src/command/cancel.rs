@@ -11,10 +11,15 @@ use dirigent_journal::Store;
 pub(super) fn cancel(args: &CancelArgs) -> Result<i32, CliError> {
     let (row, place) = find(&args.run)?;
     let Some(engine) = &row.holder else {
-        return Err(CliError::Nothing {
-            message: format!("run {} is not running: it is {}", row.id, row.status()),
-            hint: None,
-        });
+        let (how, hint) = match row.status() {
+            "interrupted" => {
+                ("its engine is gone", Some(format!("`dirigent resume {}` goes on with it", row.id)))
+            }
+            "cancelled" => ("it was cancelled", None),
+            "failed" => ("it has failed", None),
+            _ => ("it has succeeded", None),
+        };
+        return Err(CliError::Nothing { message: format!("run {} is not running: {how}", row.id), hint });
     };
     let asked = match &args.task {
         Some(name) => Asked::CancelTask { task: task_called(&read(&args.run)?.0.state, name)? },

@@ -21,7 +21,7 @@ pub(super) fn logs(args: &LogsArgs) -> Result<i32, CliError> {
     let (mut recorded, _) = read(&args.run)?;
     let files = files(args, &recorded)?;
     if files.is_empty() && !args.follow {
-        terminal::say("nothing was written\n");
+        terminal::say(&nothing(args, &recorded)?);
     }
     for (name, path) in &files {
         if args.task.is_none() && !args.follow {
@@ -56,6 +56,23 @@ pub(super) fn logs(args: &LogsArgs) -> Result<i32, CliError> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Why there is nothing to print.
+fn nothing(args: &LogsArgs, recorded: &Recorded) -> Result<String, CliError> {
+    let Some(name) = &args.task else {
+        return Ok("nothing was written\n".to_owned());
+    };
+    let task = recorded.state.task(task_called(&recorded.state, name)?);
+    Ok(match task.and_then(|task| task.reused.as_ref().map(|reused| (task, reused))) {
+        Some((task, reused)) => format!(
+            "nothing was written here: the task was carried out in run {from}\n`dirigent logs {from} {}` prints what it \
+             wrote there\n",
+            super::run::quoted(&printable(&task.spec.name)),
+            from = reused.from,
+        ),
+        None => "nothing was written\n".to_owned(),
+    })
 }
 
 /// The logs that are meant and are there, with the names of their tasks.

@@ -46,13 +46,21 @@ pub(super) fn read(run: &OneRun) -> Result<(Recorded, Place), CliError> {
     Ok((recorded, place))
 }
 
-/// The task that somebody calls so: by its name, else by its number.
+/// The task that somebody calls so: by its name, else by its number, else by the end of a path that only one has.
 pub(super) fn task_called(state: &State, name: &str) -> Result<TaskIndex, CliError> {
     let place = state.tasks().iter().position(|task| *task.spec.name == *name);
     let number = || name.parse().ok().filter(|number| *number < state.tasks().len());
-    let place = place.or_else(number).and_then(|place| u32::try_from(place).ok());
+    let end = format!("/{name}");
+    let by_end = || {
+        let mut ending = (0..).zip(state.tasks()).filter(|(_, task)| task.spec.name.ends_with(&end));
+        ending.next().map(|(place, _)| place).filter(|_| ending.next().is_none())
+    };
+    let place = place.or_else(number).or_else(by_end).and_then(|place| u32::try_from(place).ok());
     place.map(TaskIndex).ok_or_else(|| {
-        let meant = did_you_mean(name, state.tasks().iter().map(|task| &*task.spec.name));
+        let names = || state.tasks().iter().map(|task| &*task.spec.name);
+        let last = |name: &'_ str| name.rsplit('/').next().unwrap_or(name).to_owned();
+        let lasts: Vec<String> = names().map(last).collect();
+        let meant = did_you_mean(name, names().chain(lasts.iter().map(String::as_str)));
         CliError::Nothing {
             message: format!("the run has no task `{}`", printable(name)),
             hint: Some(match meant {

@@ -142,7 +142,7 @@ fn dry_run(workflow: &Workflow, json: bool) -> String {
 }
 
 /// An argument as it could be typed into a shell. For the eye only: nothing is ever run from it.
-fn quoted(arg: &str) -> String {
+pub(super) fn quoted(arg: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) {
         arg.to_owned()

@@ -2,16 +2,20 @@
 
 use super::recorded::Place;
 use crate::args::RunsArgs;
-use crate::display::{shown_counts, shown_ms};
+use crate::display::{paint_of, shown_counts, shown_moment, shown_ms};
 use crate::fault::{CliError, exit};
+use crate::record::now_ms;
 use crate::surroundings::origin;
-use crate::terminal::{self, Paint, painted};
+use crate::terminal::{self, Paint, painted, width};
 use dirigent_core::text::printable;
 use dirigent_journal::{Reader, RunRow};
 use dirigent_report::quantity::iso;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+/// How many columns names may take before what comes after them is moved.
+const NAME_COLUMNS: usize = 30;
 
 /// A run as others read it.
 #[derive(Serialize)]
@@ -43,17 +47,25 @@ pub(super) fn runs(args: &RunsArgs) -> Result<i32, CliError> {
     }
     let colours = terminal::colours_on_stdout();
     let mut text = String::new();
-    for told in &told {
-        let when = told.created.get(..19).unwrap_or(&told.created).replace('T', " ");
-        let status = painted(&format!("{:<11}", told.status), paint(told.status), colours);
-        let took = told.elapsed_s.map(|s| shown_ms((s * 1e3) as u64)).unwrap_or_default();
+    let names = told.iter().map(|told| width(&printable(told.workflow))).max().unwrap_or(0).min(NAME_COLUMNS);
+    for (row, told) in rows.iter().zip(&told) {
+        let when = shown_moment(row.created_at_ms, offset_min);
+        let name = printable(told.workflow);
+        let status = painted(&format!("{:<11}", told.status), paint_of(told.status), colours);
+        let took = match (told.elapsed_s, told.status) {
+            (Some(s), _) => shown_ms((s * 1e3) as u64),
+            (None, "running") => shown_ms(u64::try_from(now_ms() - row.created_at_ms).unwrap_or(0)),
+            (None, _) => String::new(),
+        };
         let counts = shown_counts(told.tasks.iter().map(|(name, count)| (name.as_str(), *count)), colours);
-        let _ = writeln!(
-            text,
-            "{}  {when}  {status}  {took:>9}  {}  {counts}",
+        let line = format!(
+            "{}  {when}  {status}  {took:>9}  {}{:pad$}  {counts}",
             painted(short(told.id, &rows), Paint::Dim, colours),
-            painted(&printable(told.workflow), Paint::Bold, colours),
+            painted(&name, Paint::Bold, colours),
+            "",
+            pad = names.saturating_sub(width(&name)),
         );
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     terminal::print(&text);
     Ok(exit::OK)
@@ -70,15 +82,6 @@ fn tell(row: &RunRow, offset_min: i32) -> Told<'_> {
         elapsed_s: elapsed_ms.map(|ms| ms as f64 / 1e3),
         tasks: row.counts.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
         holder_pid: row.holder.as_ref().map(|holder| holder.pid),
-    }
-}
-
-fn paint(status: &str) -> Paint {
-    match status {
-        "succeeded" => Paint::Green,
-        "running" => Paint::Blue,
-        "failed" => Paint::Red,
-        _ => Paint::Yellow,
     }
 }
 

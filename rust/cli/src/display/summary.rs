@@ -5,8 +5,10 @@ use crate::fault::shown;
 use crate::record::LogFolder;
 use crate::terminal::{Paint, painted};
 use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::Action;
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
+use dirigent_report::quantity::counted;
 use dirigent_report::{Logs, StreamName};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -28,12 +30,7 @@ pub(crate) fn summary(state: &State, folder: &Path, reports: &[PathBuf], colours
         .collect();
     list_failed(&mut text, state, folder, &failed, colours);
     list_slowest(&mut text, &tasks, colours);
-    if let Some(end) = state.end().filter(|end| end.strays > 0 || !end.survivors.is_empty()) {
-        let _ = writeln!(text, "left behind: {} processes, ended with the run", end.strays);
-        for survivor in &end.survivors {
-            let _ = writeln!(text, "  could not be ended: {}", printable(survivor));
-        }
-    }
+    list_left_behind(&mut text, state);
     for report in reports {
         let _ = writeln!(text, "report: {}", shown(report));
     }
@@ -44,7 +41,18 @@ pub(crate) fn summary(state: &State, folder: &Path, reports: &[PathBuf], colours
     text
 }
 
-fn verdict(state: &State, colours: bool) -> String {
+/// What outlived its task.
+pub(crate) fn list_left_behind(text: &mut String, state: &State) {
+    if let Some(end) = state.end().filter(|end| end.strays > 0 || !end.survivors.is_empty()) {
+        let _ = writeln!(text, "left behind: {} processes, ended with the run", end.strays);
+        for survivor in &end.survivors {
+            let _ = writeln!(text, "  could not be ended: {}", printable(survivor));
+        }
+    }
+}
+
+/// How many tasks ended how, and how long it took, where it has ended.
+pub(crate) fn verdict(state: &State, colours: bool) -> String {
     let counts: Vec<String> = TaskStatus::ALL
         .iter()
         .map(|status| (*status, state.count(*status)))
@@ -54,13 +62,14 @@ fn verdict(state: &State, colours: bool) -> String {
             painted(&format!("{sign} {count} {}", word(status)), paint, colours)
         })
         .collect();
-    let elapsed = match (state.header(), state.end()) {
-        (Some(header), Some(end)) => u64::try_from(end.at_ms - header.created_at_ms).unwrap_or(0),
-        _ => 0,
-    };
-    let total = state.tasks().len();
-    let noun = if total == 1 { "script" } else { "scripts" };
-    format!("{total} {noun} in {}: {}\n", shown_ms(elapsed), counts.join(", "))
+    let elapsed = state.header().zip(state.end()).map(|(header, end)| {
+        format!(" in {}", shown_ms(u64::try_from(end.at_ms - header.created_at_ms).unwrap_or(0)))
+    });
+    let is_script = |task: &TaskState| matches!(task.spec.action, Action::Script(_));
+    let noun =
+        if !state.tasks().is_empty() && state.tasks().iter().all(is_script) { "script" } else { "task" };
+    let total = counted(state.tasks().len(), noun);
+    format!("{total}{}: {}\n", elapsed.unwrap_or_default(), counts.join(", "))
 }
 
 fn list_failed(
@@ -88,7 +97,8 @@ fn list_failed(
 }
 
 fn list_slowest(text: &mut String, tasks: &[(TaskIndex, &TaskState)], colours: bool) {
-    let mut slowest: Vec<_> = tasks.iter().filter(|(_, task)| task.ended.is_some()).collect();
+    let mut slowest: Vec<_> =
+        tasks.iter().filter(|(_, task)| task.ended.is_some() && task.reused.is_none()).collect();
     if slowest.len() < 2 {
         return;
     }
