@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dirigent._history import RecordedRun as RecordedRun
     from dirigent._history import attach as attach
     from dirigent._history import runs as runs
+    from dirigent._options import Cache as Cache
     from dirigent._options import RetryPolicy as RetryPolicy
     from dirigent._options import Task as Task
     from dirigent._options import set_total_concurrency as set_total_concurrency
@@ -102,7 +103,7 @@ _HOMES = {
     "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
     "_history": ("RecordedRun", "attach", "runs"),
-    "_options": ("RetryPolicy", "Task", "set_total_concurrency"),
+    "_options": ("Cache", "RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
     "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
     "_scripts": (

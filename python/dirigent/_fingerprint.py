@@ -97,3 +97,9 @@ def _values(values: Any) -> Iterator[str]:
             yield from _values(value)
         else:
             yield f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def of_options(extras: Any) -> list[str]:
+    """The fingerprints of what else decides about the value of a task."""
+    functions = (extras.transform_result, extras.repeat_until)
+    return [fingerprint(function) for function in functions if function is not None]

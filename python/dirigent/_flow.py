@@ -219,7 +219,10 @@ def task(
         UsageError: An option makes no sense.
     """
     if cache:
-        raise UsageError("`cache` is not supported yet\nhint: leave it out", "usage.not_supported")
+        raise UsageError(
+            "`cache` is not supported in flows yet\nhint: leave it out, or use Workflow.add_task(…, cache=True)",
+            "usage.not_supported",
+        )
     if not isinstance(retries, int) or retries < 0:
         raise misused(f"retries is a whole number from 0 on, not {retries!r}")
     if retry_policy is not None and (retries or retry_delay is not None):

@@ -148,6 +148,47 @@ class Task:
         return isinstance(error, self.retry_policy.retry_on)
 
 
+@dataclass(frozen=True)
+class Cache:
+    """On what it depends, beside its code, its arguments and the values it is given, whether a task has to run again.
+
+    Attributes:
+        inputs: Files that it reads, as paths or globs: what is in them counts.
+        outputs: Files that it writes, as paths or globs. Where they are gone or altered, they are put back.
+        env: Variables of the environment whose values count.
+        ttl: For how many seconds what it did holds; ``None`` for ever.
+    """
+
+    inputs: Sequence[str | os.PathLike[str]] = ()
+    outputs: Sequence[str | os.PathLike[str]] = ()
+    env: Sequence[str] = ()
+    ttl: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs", "env"):
+            if isinstance(getattr(self, name), (str, os.PathLike)):
+                raise misused(
+                    f"{name} of a cache is a list, not one text", f"write [{getattr(self, name)!r}]"
+                )
+
+
+def reuse_of(cache: object) -> dict[str, Any] | None:
+    """The policy that a task's ``cache`` makes."""
+    if cache is False or cache is None:
+        return None
+    if cache is True:
+        cache = Cache()
+    if not isinstance(cache, Cache):
+        raise misused(f"cache is True, False or a Cache, not {cache!r}")
+    reuse: dict[str, Any] = {
+        "inputs": [os.path.abspath(path) for path in cache.inputs],
+        "outputs": [os.path.abspath(path) for path in cache.outputs],
+        "env": list(cache.env),
+    }
+    ttl = seconds(cache.ttl, "ttl")
+    return reuse if ttl is None else {**reuse, "ttl_ms": max(1, round(ttl * 1000))}
+
+
 def policy_of(
     task: Task, options: dict[str, Any], claims: Mapping[int, int], more: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -184,6 +225,10 @@ def policy_of(
             "max_times": most,
             "delay_ms": round(at_least_0(options.pop("repeat_delay", 0.0)) * 1000),
         }
+    if "cache" in options:
+        reuse = reuse_of(options.pop("cache"))
+        if reuse is not None:
+            policy["reuse"] = reuse
     if "isolation" in options:
         isolation = one_of("isolation", options.pop("isolation"), ("thread", "process"))
         if isolation == "process":
@@ -201,8 +246,17 @@ def policy_of(
 
 #: What tasks of each kind can be told.
 SCHEDULING = ("trigger", "teardown", "condition")
-OF_COMMANDS = ("trigger", "teardown", "priority", "pool", "resources")
-OF_CALLS = ("priority", "pool", "resources", "isolation", "repeat_until", "max_repeats", "repeat_delay")
+OF_COMMANDS = ("trigger", "teardown", "priority", "pool", "resources", "cache")
+OF_CALLS = (
+    "priority",
+    "cache",
+    "pool",
+    "resources",
+    "isolation",
+    "repeat_until",
+    "max_repeats",
+    "repeat_delay",
+)
 
 #: What a command may leave on disk of each of its two streams.
 OUTPUT_LIMIT_BYTES = 64 << 20
@@ -218,6 +272,7 @@ _OPTIONS = (
     "repeat_until",
     "max_repeats",
     "repeat_delay",
+    "cache",
     "condition",
 )
 

@@ -128,8 +128,9 @@ class Workflow(Runnable):
             transform_result: Called with what the function returned; the task's value is what this returns.
             tags: Words to find the task by.
             metadata: Whatever its author wants to keep with it.
-            **options: ``trigger``, ``priority``, ``pool``, ``resources``, ``teardown``, ``isolation``,
-                ``repeat_until``, ``max_repeats``, ``repeat_delay``: see :meth:`add_command` and the documentation.
+            **options: ``cache``: ``True`` or a :class:`Cache`, where it need not run again while nothing changes;
+                ``trigger``, ``priority``, ``pool``, ``resources``, ``teardown``, ``isolation``, ``repeat_until``,
+                ``max_repeats``, ``repeat_delay``: see :meth:`add_command` and the documentation.
 
         Raises:
             DuplicateTaskError: The name is taken (code ``workflow.duplicate_task``).

@@ -61,8 +61,21 @@ pub enum Input {
         from: RunId,
         /// How long it took there, in microseconds.
         saved_us: u64,
+        /// What it depends on, as one hash, where that was compared.
+        key: Option<Box<str>>,
+        /// The folder of its logs there, in the state folder.
+        logs: Option<Box<str>>,
         /// What it gave there, where that was recorded.
         value: Option<Arc<Kept>>,
+    },
+    /// A task has to run: nothing that was recorded of it holds.
+    NotReusable {
+        /// The task.
+        task: TaskIndex,
+        /// What it depends on, as one hash; `None` where that cannot be told.
+        key: Option<Arc<str>>,
+        /// What it depends on, each with a hash; or why that cannot be told.
+        parts: Vec<(Box<str>, Box<str>)>,
     },
     /// What a task gave cannot be had any more, and somebody needs it.
     ValueLost {
@@ -133,10 +146,17 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
     }
     match input {
         Input::Resumed(origin) => resumed(state, origin, now_ms),
-        Input::Reused { task, from, saved_us, value } => {
+        Input::NotReusable { task, key, parts } => {
+            match state.task(task).is_some_and(|it| it.is_waiting_to_be_known(state, task)) {
+                true => vec![Fact::ReuseDeclined { task, key, parts }],
+                false => Vec::new(),
+            }
+        }
+        Input::Reused { task, from, saved_us, key, logs, value } => {
             let is_new = |task: &TaskState| task.status == TaskStatus::Pending && task.attempts == 0;
-            match state.task(task).is_some_and(is_new) {
-                true => vec![Fact::TaskReused { task, from, saved_us, value }],
+            let is_awaited = |it: &TaskState| is_new(it) || it.is_waiting_to_be_known(state, task);
+            match state.task(task).is_some_and(is_awaited) {
+                true => vec![Fact::TaskReused { task, from, saved_us, key, logs, value }],
                 false => Vec::new(),
             }
         }
@@ -267,6 +287,7 @@ pub fn follow_within(state: &State, now_ms: i64, free: u32) -> Vec<Fact> {
         return facts;
     }
     facts.extend(state.to_ask().iter().map(|task| Fact::ConditionAsked { task: *task }));
+    facts.extend(state.to_know().iter().map(|task| Fact::ReuseAsked { task: *task }));
     facts.extend(state.to_wait().iter().map(|task| Fact::WaitStarted { task: *task }));
     if !facts.is_empty() {
         return facts;
@@ -401,6 +422,15 @@ fn retry_at_ms(state: &State, task: TaskIndex, outcome: &Outcome, now_ms: i64) -
 }
 
 impl TaskState {
+    /// Whether somebody was asked whether it need not run, and has not answered.
+    fn is_waiting_to_be_known(&self, state: &State, task: TaskIndex) -> bool {
+        self.status == TaskStatus::Pending
+            && self.spec.policy.reuse.is_some()
+            && self.is_let_go()
+            && !self.has_to_run()
+            && !state.to_know().contains(&task)
+    }
+
     fn is_waiting_for_condition(&self, state: &State, task: TaskIndex) -> bool {
         self.status == TaskStatus::Pending
             && self.spec.policy.has_condition

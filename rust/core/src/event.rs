@@ -112,9 +112,30 @@ pub enum Fact {
         from: RunId,
         /// How long it took there, in microseconds.
         saved_us: u64,
+        /// What it depends on, as one hash, where that was compared.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Box<str>>,
+        /// The folder of its logs there, in the state folder.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        logs: Option<Box<str>>,
         /// What it gave there, where that was recorded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Arc<Kept>>,
+    },
+    /// Somebody has to say whether a task need not run.
+    ReuseAsked {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// The task has to run: nothing that was recorded holds.
+    ReuseDeclined {
+        /// The task.
+        task: TaskIndex,
+        /// What it depends on, as one hash; `None` where that cannot be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Arc<str>>,
+        /// What it depends on, each with a hash; or why that cannot be told.
+        parts: Vec<(Box<str>, Box<str>)>,
     },
     /// What a task gave cannot be had any more, and somebody needs it: it will be carried out again.
     ValueLost {

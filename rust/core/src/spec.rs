@@ -134,6 +134,23 @@ pub struct Repeat {
     pub delay_ms: u64,
 }
 
+/// How what a task did is used again where nothing that it depends on has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reuse {
+    /// How long what it did holds, in milliseconds; `None` for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// Files that it reads, as absolute paths or globs: what is in them counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<OsText>,
+    /// Files that it writes, as absolute paths or globs: they are put back where they are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OsText>,
+    /// Variables of the environment whose values count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
 /// A part of one of the run's resources, held while the task runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
@@ -183,6 +200,9 @@ pub struct Policy {
     /// Of the tasks that could start, those with more go first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// Whether it need not run where nothing has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
     /// What it holds while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,

@@ -78,6 +78,8 @@ pub struct State {
     doomed: BTreeMap<TaskIndex, SkipReason>,
     /// Released tasks for which somebody has to be asked first.
     to_ask: BTreeSet<TaskIndex>,
+    /// Released tasks that may not have to run, and for which somebody has to be asked first.
+    to_know: BTreeSet<TaskIndex>,
     /// Released tasks that wait for an answer, not yet told.
     to_wait: BTreeSet<TaskIndex>,
     /// Tasks all of whose own tasks have ended, not yet told.
@@ -247,6 +249,10 @@ impl State {
 
     pub(crate) fn to_ask(&self) -> &BTreeSet<TaskIndex> {
         &self.to_ask
+    }
+
+    pub(crate) fn to_know(&self) -> &BTreeSet<TaskIndex> {
+        &self.to_know
     }
 
     pub(crate) fn to_wait(&self) -> &BTreeSet<TaskIndex> {
@@ -447,11 +453,17 @@ mod tests {
         let second = needing(&first, &[0]);
         let mut state = State::default();
         apply(&mut state, created(vec![first, second]), 0);
-        let known =
-            Input::Reused { task: TaskIndex(1), from: from.clone(), saved_us: 5, value: value.clone() };
+        let known = Input::Reused {
+            task: TaskIndex(1),
+            from: from.clone(),
+            saved_us: 5,
+            key: None,
+            logs: None,
+            value: value.clone(),
+        };
         say(&mut state, known, 0);
         let task = &state.tasks[1];
-        assert_eq!(task.reused.as_deref(), Some(&Reused { from, saved_us: 5 }));
+        assert_eq!(task.reused.as_deref(), Some(&Reused { from, saved_us: 5, logs: None }));
         assert_eq!(task.ended.as_ref().map(|ended| &ended.value), Some(&value));
     }
 

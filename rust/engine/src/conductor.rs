@@ -15,19 +15,21 @@ use crate::clock::Clock;
 use crate::fault::EngineError;
 use crate::functions::Functions;
 use crate::journal::{Journal, Wanted};
+use crate::names::{RUN_VARIABLE, SIGTERM, attempt_folder, counts, signal};
 use crate::plan::Plan;
 use crate::slots::Slots;
 use crate::timer::Timer;
 use dirigent_core::decide::{Input, decide, follow, follow_within};
-use dirigent_core::event::{CancelReason, Event, Fact, Origin};
+use dirigent_core::event::{Event, Fact, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Action;
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::value::Kept;
+use dirigent_journal::known::Done;
 use dirigent_journal::store::Request;
 use dirigent_process::{Attempt, Report, Worker};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
@@ -404,9 +406,28 @@ impl Conductor {
         }
         for event in self.journal.append(facts, now_ms) {
             Arc::make_mut(&mut self.state).apply(&event);
+            self.note_done(&event);
             if !self.journal.is_on_disk() {
                 self.pass_on(&event);
             }
+        }
+    }
+
+    /// Has it known what a task has done that depends on nothing but what its key says.
+    fn note_done(&self, event: &Event) {
+        let Fact::AttemptEnded { task, attempt, outcome, usage, value, .. } = &event.fact else { return };
+        let Some(it) = self.state.task(*task).filter(|_| outcome.is_success()) else { return };
+        let (Some(key), Some(reuse)) = (&it.key, &it.spec.policy.reuse) else { return };
+        if value.as_ref().is_none_or(|value| value.is_kept()) {
+            self.journal.note(Done {
+                key: Arc::clone(key),
+                run: self.run.clone(),
+                at_ms: event.at_ms,
+                wall_us: usage.wall_us,
+                value: value.clone(),
+                logs: format!("runs/{}/{}", self.run, attempt_folder(*task, *attempt).display()),
+                outputs: reuse.outputs.iter().map(|path| path.as_path().to_owned()).collect(),
+            });
         }
     }
 
@@ -455,6 +476,11 @@ impl Conductor {
                     functions.ask(*task, &it.spec);
                 }
             }
+            Fact::ReuseAsked { task } => {
+                if let Some(functions) = &self.functions {
+                    functions.check(*task);
+                }
+            }
             Fact::CancelRequested { reason } => self.stop(signal(*reason)),
             Fact::TaskCancelRequested { task } => {
                 let attempts = self.state.task(*task).map_or(0, |task| task.attempts);
@@ -478,6 +504,7 @@ impl Conductor {
             | Fact::TaskSkipped { .. }
             | Fact::TaskCancelled { .. }
             | Fact::TaskReused { .. }
+            | Fact::ReuseDeclined { .. }
             | Fact::ValueLost { .. }
             | Fact::RunResumed { .. }
             | Fact::RunSuspended
@@ -558,34 +585,3 @@ impl Conductor {
         })?)
     }
 }
-
-/// How many tasks stand how, as JSON.
-pub fn counts(state: &State) -> String {
-    let count = |status: &TaskStatus| Some((status.name(), state.count(*status))).filter(|it| it.1 > 0);
-    let counts: BTreeMap<_, _> = TaskStatus::ALL.iter().filter_map(count).collect();
-    serde_json::to_string(&counts).expect("names and numbers are JSON")
-}
-
-/// The variable that names the run in the environment of all its processes.
-pub(crate) const RUN_VARIABLE: &str = "DIRIGENT_RUN_ID";
-
-/// Where the logs of an attempt are, from the folder of its run. Paths come from numbers, never from names.
-pub fn attempt_folder(task: TaskIndex, attempt: u32) -> PathBuf {
-    PathBuf::from(format!("tasks/{task}/{attempt}"))
-}
-
-/// The signal by which a reason reaches the processes of a run.
-fn signal(reason: CancelReason) -> i32 {
-    match reason {
-        CancelReason::Interrupted => SIGINT,
-        CancelReason::HungUp => SIGHUP,
-        CancelReason::Terminated
-        | CancelReason::Requested
-        | CancelReason::TimedOut
-        | CancelReason::Storage => SIGTERM,
-    }
-}
-
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;

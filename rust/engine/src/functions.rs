@@ -10,6 +10,8 @@ pub trait Functions: Send {
     fn carry_out(&self, task: TaskIndex, attempt: u32, spec: &Arc<Task>);
     /// Asks whether a task is to run; the answer follows by [`crate::run::Control::answer_condition`].
     fn ask(&self, task: TaskIndex, spec: &Arc<Task>);
+    /// Asks whether a task need not run; the answer follows by [`crate::run::Control::answer_known`].
+    fn check(&self, task: TaskIndex);
     /// Says that nobody waits for an attempt any more: its end is recorded.
     fn give_up(&self, task: TaskIndex, attempt: u32);
     /// Says that a task has its last status.

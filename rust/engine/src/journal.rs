@@ -5,6 +5,7 @@
 //! nobody else has.
 
 use dirigent_core::event::{Event, Fact};
+use dirigent_journal::known::Done;
 use dirigent_journal::store::Request;
 use dirigent_journal::{JournalError, RunWriter};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ struct Inner {
     events: Vec<Arc<Event>>,
     /// What is not on disk yet, and therefore not told.
     pending: Vec<Arc<Event>>,
+    /// What tasks have done by those, to be known with them.
+    done: Vec<Done>,
     /// The place of the next event.
     next_seq: u64,
     /// Why nothing can be written for now.
@@ -115,21 +118,32 @@ impl Journal {
         new
     }
 
+    /// Has it known, with the events that wait, what a task has done.
+    pub(crate) fn note(&self, done: Done) {
+        self.lock().done.push(done);
+    }
+
     /// Writes what waits, and returns it: now it can be told. `counts` goes with the end of the run.
     pub(crate) fn commit(&self, counts: impl FnOnce() -> String) -> Result<Vec<Arc<Event>>, JournalError> {
         let Some(writer) = &self.writer else {
             return Ok(Vec::new());
         };
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = std::mem::take(&mut self.lock().pending);
+        let (batch, done) = {
+            let mut inner = self.lock();
+            (std::mem::take(&mut inner.pending), std::mem::take(&mut inner.done))
+        };
         let ends = batch.iter().any(|event| matches!(event.fact, Fact::RunEnded { .. }));
         let counts = ends.then(counts);
-        let written = writer.append(&batch, counts.as_deref());
+        let written = writer.append(&batch, &done, counts.as_deref());
         let mut inner = self.lock();
         inner.stalled = written.as_ref().err().map(|error| error.to_string().into());
         match written {
             Ok(()) => inner.events.extend(batch.iter().cloned()),
-            Err(_) => drop(inner.pending.splice(..0, batch.iter().cloned())),
+            Err(_) => {
+                drop(inner.pending.splice(..0, batch.iter().cloned()));
+                drop(inner.done.splice(..0, done));
+            }
         }
         self.tell(inner);
         written.map(|()| batch)

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod functions;
 pub mod slots;
 mod clock;
+mod names;
 pub mod asked;
 mod timer;
 mod conductor;

@@ -1,6 +1,6 @@
 //! A run and the handle to it.
 
-use crate::conductor::{RUN_VARIABLE, Shared};
+use crate::conductor::Shared;
 use crate::fault::EngineError;
 use crate::functions::Functions;
 use crate::journal::{Feed, Journal};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::asked::Asked;
-pub use crate::conductor::{attempt_folder, counts};
+pub use crate::names::{attempt_folder, counts, mark};
 
 /// What an engine needs to know of its surroundings.
 #[derive(Clone, Debug)]
@@ -175,11 +175,6 @@ impl Drop for Run {
     }
 }
 
-/// What all processes of a run carry in their environment, as `NAME=value`.
-pub fn mark(run: &RunId) -> Vec<u8> {
-    format!("{RUN_VARIABLE}={run}").into_bytes()
-}
-
 /// Asks and tells things of a run. To one that has ended it says nothing.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -252,6 +247,11 @@ impl Control {
     /// Says whether a task is to run, or why that cannot be said.
     pub fn answer_condition(&self, task: TaskIndex, holds: Result<bool, Box<str>>) {
         self.say(Input::ConditionAnswered { task, holds });
+    }
+
+    /// Says whether a task need not run: [`Input::Reused`] or [`Input::NotReusable`].
+    pub fn answer_known(&self, answer: Input) {
+        self.conductor.lock().turn(answer);
     }
 
     /// Answers a task that waits.

@@ -10,12 +10,14 @@ mod group;
 mod place;
 mod schema;
 pub mod artifact;
+pub mod known;
 pub mod read;
 pub mod store;
 
 pub use artifact::Artifacts;
 pub use fault::JournalError;
 pub use holder::Holder;
+pub use known::Known;
 pub use place::{DATABASE, bytes_in, run_folder};
 pub use read::{Reader, RunRow};
 pub use store::{Durability, RunWriter, Store};

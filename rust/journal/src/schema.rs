@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHECKED_BYTES: u64 = 1 << 20;
 
 /// Each version's step from the one before.
-const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 1] = [first];
+const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [first, second];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -52,6 +52,25 @@ fn first(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
              request TEXT NOT NULL
          );
          CREATE INDEX requests_of_run ON requests (run);",
+    )
+}
+
+/// What tasks did, by a hash of what it depends on.
+fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE known (
+             key TEXT PRIMARY KEY,
+             -- With this run it is dropped: the last one that used it.
+             run INTEGER NOT NULL REFERENCES runs (number),
+             -- The run that did it.
+             origin TEXT NOT NULL,
+             at_ms INTEGER NOT NULL,
+             wall_us INTEGER NOT NULL,
+             value TEXT,
+             logs TEXT,
+             outputs TEXT NOT NULL
+         ) WITHOUT ROWID;
+         CREATE INDEX known_of_run ON known (run);",
     )
 }
 

@@ -4,6 +4,7 @@ use crate::artifact::Artifacts;
 use crate::fault::JournalError;
 use crate::group::{self, Hash};
 use crate::holder::Holder;
+use crate::known::{self, Done, Known, Output};
 use crate::lock::{RunLock, make_private};
 use crate::place::{DATABASE, SEQ_BITS, bytes_in, place, run_folder};
 use crate::read::Reader;
@@ -200,6 +201,7 @@ impl Store {
                 transaction.execute("DELETE FROM events WHERE place >= ?1 AND place < ?2", [from, to])?;
                 transaction.execute("DELETE FROM uses WHERE run = ?1", [number])?;
                 transaction.execute("DELETE FROM requests WHERE run = ?1", [number])?;
+                transaction.execute("DELETE FROM known WHERE run = ?1", [number])?;
                 transaction.execute("DELETE FROM runs WHERE number = ?1", [number])?;
             }
             transaction.commit()
@@ -208,6 +210,27 @@ impl Store {
         let bytes = bytes_in(&folder);
         let _ = fs::remove_dir_all(&folder);
         Ok(bytes)
+    }
+
+    /// What was done by a task that depends on the same; `None` where nothing is known.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub fn known(&self, key: &str) -> Result<Option<Known>, JournalError> {
+        known::find(&self.lock().connection, key).map_err(JournalError::database("read", &self.database))
+    }
+
+    /// What was done with the files it wrote. Where one that was promised is missing, nothing is known of the rest either.
+    fn with_outputs(&self, done: &[Done]) -> Result<Vec<(Done, Vec<Output>)>, JournalError> {
+        let artifacts = self.artifacts();
+        let mut with_outputs = Vec::with_capacity(done.len());
+        for done in done {
+            if let Some(outputs) = known::keep_outputs(&done.outputs, &artifacts)? {
+                with_outputs.push((done.clone(), outputs));
+            }
+        }
+        Ok(with_outputs)
     }
 
     /// Drops the values that no run uses any more, gives the room back, and returns how many bytes the files took.
@@ -273,12 +296,18 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
-    /// Records events, in one transaction: all of them or none. `counts` says how many tasks ended how, with the last event.
+    /// Records events, in one transaction: all of them or none, with what tasks have done by them that may be used again.
+    /// `counts` says how many tasks ended how, with the last event.
     ///
     /// # Errors
     ///
     /// The database refuses; where [`JournalError::is_full`], the same can be tried again.
-    pub fn append(&mut self, events: &[Arc<Event>], counts: Option<&str>) -> Result<(), JournalError> {
+    pub fn append(
+        &mut self,
+        events: &[Arc<Event>],
+        done: &[Done],
+        counts: Option<&str>,
+    ) -> Result<(), JournalError> {
         let Some(first) = events.first() else {
             return Ok(());
         };
@@ -287,6 +316,7 @@ impl RunWriter {
         let wants_sync =
             self.durability == Durability::Power || events.iter().any(|event| is_promised(event));
         let artifacts = events.iter().filter_map(|event| event.fact.artifact());
+        let done = self.store.with_outputs(done)?;
         let mut writer = self.store.lock();
         self.store.look(&mut writer)?;
         let next_seq = self.next_seq + events.len() as u64;
@@ -322,7 +352,9 @@ impl RunWriter {
                     .prepare_cached("INSERT OR IGNORE INTO uses (run, artifact) VALUES (?1, ?2)")?
                     .execute(params![number, artifact])?;
             }
+            known::note(&transaction, number, &done)?;
             for event in events {
+                known::renew(&transaction, number, &event.fact)?;
                 if let Fact::RunEnded { verdict, .. } = &event.fact {
                     transaction.execute(
                         "UPDATE runs SET ended_at_ms = ?2, verdict = ?3, events = ?4, hash = ?5, counts = ?6 \

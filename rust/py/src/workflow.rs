@@ -9,6 +9,7 @@ pub(crate) mod kept;
 pub(crate) mod ends;
 pub(crate) mod record;
 pub(crate) mod shared;
+pub(crate) mod reuse;
 pub(crate) mod seat;
 pub(crate) mod total;
 pub(crate) mod session;

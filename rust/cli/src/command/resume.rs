@@ -11,6 +11,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Task, Workflow};
 use dirigent_core::state::{State, TaskStatus};
 use dirigent_core::text::printable;
+use dirigent_engine::run::attempt_folder;
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     let (row, place) = find(&args.run)?;
@@ -83,7 +84,11 @@ fn known(state: &State) -> Vec<Input> {
                 None => state.header()?.run.clone(),
             };
             let saved_us = it.reused.as_ref().map_or(ended.usage.wall_us, |reused| reused.saved_us);
-            Some(Input::Reused { task, from, saved_us, value: ended.value.clone() })
+            let logs = it.reused.as_ref().map_or_else(
+                || Some(format!("runs/{from}/{}", attempt_folder(task, it.attempts).display()).into()),
+                |reused| reused.logs.clone(),
+            );
+            Some(Input::Reused { task, from, saved_us, key: None, logs, value: ended.value.clone() })
         })
         .collect()
 }

@@ -4,14 +4,19 @@ use super::recorded::{read, task_called};
 use crate::args::WhyArgs;
 use crate::display::shown_ms;
 use crate::fault::{CliError, exit};
+use crate::record::Recorded;
 use crate::terminal::{self, Paint, painted};
 use dirigent_core::event::{Event, Fact, SkipReason};
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::Trigger;
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
+use dirigent_journal::Reader;
 use dirigent_report::task_sentence;
 use serde::Serialize;
+
+/// How many runs before it are looked at for what was different then.
+const MOST_LOOKED_AT: usize = 30;
 
 /// The answer.
 #[derive(Serialize)]
@@ -30,11 +35,13 @@ pub(super) fn why(args: &WhyArgs) -> Result<i32, CliError> {
     let Some(it) = state.task(task) else {
         return Ok(exit::NOTHING);
     };
+    let mut because = had_to_run(&recorded, task, &it.spec.name)?;
+    because.extend(self::because(state, &recorded.events, task, it, recorded.row.holder.is_some()));
     let answer = Answer {
         task: it.spec.name.to_string(),
         status: it.status.name(),
         sentence: task_sentence(state, it),
-        because: because(state, &recorded.events, task, it, recorded.row.holder.is_some()),
+        because,
     };
     if args.json {
         terminal::print(&super::json(&answer));
@@ -48,6 +55,60 @@ pub(super) fn why(args: &WhyArgs) -> Result<i32, CliError> {
     }
     terminal::print(&text);
     Ok(exit::OK)
+}
+
+/// What was different from the last time, of a task that need not run where nothing is.
+fn had_to_run(recorded: &Recorded, task: TaskIndex, name: &str) -> Result<Vec<String>, CliError> {
+    let told = |lines: Vec<String>| lines.into_iter().map(|line| format!("it had to run: {line}")).collect();
+    let (key, parts) = match declined(&recorded.events, task) {
+        None => return Ok(Vec::new()),
+        Some((None, parts)) => {
+            return Ok(told(parts.iter().map(|(_, why)| why.to_string()).collect()));
+        }
+        Some((Some(key), parts)) => (key, parts),
+    };
+    let reader = Reader::open(&recorded.state_dir)?;
+    let rows = reader.runs(usize::MAX, Some(&recorded.row.workflow))?;
+    let before = rows.iter().skip_while(|row| row.id != recorded.row.id).skip(1);
+    for row in before.take(MOST_LOOKED_AT) {
+        let events = reader.recorded(&row.id)?.events;
+        let state = State::fold(&events);
+        let Ok(task) = task_called(&state, name) else { continue };
+        let Some((Some(old_key), old)) = declined(&events, task) else { continue };
+        if old_key == key {
+            return Ok(told(vec!["what it did before is gone, or was done too long ago".to_owned()]));
+        }
+        return Ok(told(changes(old, parts)));
+    }
+    Ok(told(vec!["nothing like it was recorded".to_owned()]))
+}
+
+type Parts = [(Box<str>, Box<str>)];
+
+/// What a task was found to depend on, with its key, before it ran.
+fn declined(events: &[Event], task: TaskIndex) -> Option<(Option<&str>, &Parts)> {
+    events.iter().rev().find_map(|event| match &event.fact {
+        Fact::ReuseDeclined { task: its, key, parts } if *its == task => Some((key.as_deref(), &parts[..])),
+        _ => None,
+    })
+}
+
+fn changes(old: &Parts, new: &Parts) -> Vec<String> {
+    let hash = |parts: &Parts, name: &str| {
+        parts.iter().find(|(its, _)| **its == *name).map(|(_, hash)| hash.clone())
+    };
+    let mut changes: Vec<String> = new
+        .iter()
+        .filter_map(|(name, new)| match hash(old, name) {
+            None => Some(format!("{name} is new")),
+            Some(old) if old != *new => Some(format!("{name} changed")),
+            Some(_) => None,
+        })
+        .collect();
+    changes.extend(
+        old.iter().filter(|(name, _)| hash(new, name).is_none()).map(|(name, _)| format!("{name} is gone")),
+    );
+    changes
 }
 
 fn because(

@@ -112,6 +112,8 @@ impl Live {
             }
             Fact::RunCreated { .. }
             | Fact::ValueLost { .. }
+            | Fact::ReuseAsked { .. }
+            | Fact::ReuseDeclined { .. }
             | Fact::TasksDeclared { .. }
             | Fact::ConditionAsked { .. }
             | Fact::ConditionHeld { .. }

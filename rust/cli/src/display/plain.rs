@@ -75,7 +75,10 @@ fn line(state: &State, event: &Event) -> Option<String> {
         }
         Fact::WaitTimedOut { task } => format!("timed out  {}  nobody answered", name(*task)),
         Fact::TaskFailed { task, why } => format!("failed     {}  {}", name(*task), printable(why)),
-        Fact::ConditionAsked { .. } | Fact::ConditionHeld { .. } => return None,
+        Fact::ConditionAsked { .. }
+        | Fact::ConditionHeld { .. }
+        | Fact::ReuseAsked { .. }
+        | Fact::ReuseDeclined { .. } => return None,
         Fact::TaskCancelRequested { task } => format!("cancelling {}", name(*task)),
         Fact::KillRequested => "killing    everything that is left".to_owned(),
         Fact::RunSuspended => "stopped    the run and all its processes".to_owned(),

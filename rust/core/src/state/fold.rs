@@ -67,9 +67,19 @@ impl State {
                 };
                 self.end_attempt(*task, ended, *retry_at_ms, at_ms);
             }
-            Fact::TaskReused { task, from, saved_us, value } => {
+            Fact::ReuseAsked { task } => {
+                self.to_know.remove(task);
+            }
+            Fact::ReuseDeclined { task, key, .. } => {
                 let state = &mut self.tasks[task.usize()];
-                state.reused = Some(Box::new(Reused { from: from.clone(), saved_us: *saved_us }));
+                state.has_to_run = true;
+                state.key.clone_from(key);
+                self.make_ready(*task);
+            }
+            Fact::TaskReused { task, from, saved_us, logs, value, .. } => {
+                let state = &mut self.tasks[task.usize()];
+                state.reused =
+                    Some(Box::new(Reused { from: from.clone(), saved_us: *saved_us, logs: logs.clone() }));
                 state.ended = Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
                 self.close(*task, TaskStatus::Completed);
             }
@@ -261,6 +271,8 @@ impl State {
         let spec = &self.tasks[task.usize()].spec;
         if matches!(spec.action, Action::Approval { .. }) {
             self.to_wait.insert(task);
+        } else if spec.policy.reuse.is_some() && !self.tasks[task.usize()].has_to_run() {
+            self.to_know.insert(task);
         } else {
             self.ready.insert(task, &spec.policy);
         }
@@ -355,6 +367,7 @@ impl State {
             self.ready.remove(task, &spec.policy);
             self.to_ask.remove(&task);
             self.to_wait.remove(&task);
+            self.to_know.remove(&task);
         }
         self.set_status(task, status);
         if status.is_failure() && self.first_failure.is_none() {

@@ -28,6 +28,12 @@ impl State {
                 && it.spec.policy.has_condition
         });
         self.to_ask.extend(unanswered);
+        let unknown: Vec<TaskIndex> = self.those(|state, task| {
+            let it = &state.tasks[task.usize()];
+            let may_be_known = it.spec.policy.reuse.is_some() && !it.has_to_run;
+            it.status == TaskStatus::Pending && it.is_let_go && may_be_known
+        });
+        self.to_know.extend(unknown);
     }
 
     /// Opens a task again, with those that it is a part of.
@@ -70,6 +76,7 @@ impl State {
         self.doomed.clear();
         self.to_ask.clear();
         self.to_wait.clear();
+        self.to_know.clear();
         self.last.clear();
         for task in self.those(|state, task| state.tasks[task.usize()].status == TaskStatus::Pending) {
             let it = &mut self.tasks[task.usize()];
@@ -141,6 +148,8 @@ impl State {
         it.ended_at_ms = None;
         it.skipped = None;
         it.remark = None;
+        it.reused = None;
+        it.has_to_run = false;
         it.is_let_go = goes_on;
         it.is_released = goes_on;
         if let Some(parent) = it.parent {

@@ -117,6 +117,8 @@ pub struct Reused {
     pub from: RunId,
     /// How long it took there, in microseconds.
     pub saved_us: u64,
+    /// The folder of its logs there, in the state folder.
+    pub logs: Option<Box<str>>,
 }
 
 /// One task of a run, as it stands.
@@ -164,6 +166,10 @@ pub struct History {
     pub remark: Option<Box<str>>,
     /// Where it was carried out, if it need not run here.
     pub reused: Option<Box<Reused>>,
+    /// What it depends on, as one hash, where that is known.
+    pub key: Option<Arc<str>>,
+    /// Whether it was asked whether it need not run, and it has to.
+    pub(super) has_to_run: bool,
     /// How many attempts in a row failed.
     pub(super) failures: u32,
     /// How often it said that it was not through.
@@ -185,6 +191,8 @@ impl History {
         skipped: None,
         remark: None,
         reused: None,
+        key: None,
+        has_to_run: false,
         failures: 0,
         repeats: 0,
         due_ms: None,
@@ -298,6 +306,10 @@ impl TaskState {
 
     pub(crate) fn is_released(&self) -> bool {
         self.is_released
+    }
+
+    pub(crate) fn has_to_run(&self) -> bool {
+        self.has_to_run
     }
 
     pub(crate) fn is_let_go(&self) -> bool {

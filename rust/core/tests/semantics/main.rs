@@ -6,3 +6,4 @@ mod trying_again;
 mod ending;
 mod changing;
 mod resuming;
+mod reusing;

@@ -13,7 +13,7 @@ use dirigent_core::decide::{Input, Report, decide, follow};
 use dirigent_core::event::{CancelReason, Origin, SkipReason, Verdict};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
-use dirigent_core::spec::{Action, Claim, Command, Policy, Repeat, Resource, Retry, Task, Trigger};
+use dirigent_core::spec::{Action, Claim, Command, Policy, Repeat, Resource, Retry, Reuse, Task, Trigger};
 use dirigent_core::state::TaskState;
 use dirigent_core::{Event, Fact, State};
 use std::sync::Arc;
@@ -88,8 +88,13 @@ impl Run {
                 task: run.find(task),
                 from: RunId::try_from("r0".to_owned()).expect("it has letters and digits only"),
                 saved_us: 5,
+                key: None,
+                logs: None,
                 value: None,
             }),
+            [task, "is", "unknown"] => {
+                self.say(|run| Input::NotReusable { task: run.find(task), key: None, parts: Vec::new() });
+            }
             [task, "is", "gone"] => {
                 self.say(|run| Input::ValueLost { task: run.find(task), why: "nobody kept it".into() });
             }
@@ -197,6 +202,7 @@ impl Run {
             "teardown" => policy.teardown = true,
             "slotless" => policy.slotless = true,
             "asks" => policy.has_condition = true,
+            "reuse" => policy.reuse = Some(Reuse::default()),
             "skip" => policy.skip = Some("not today".to_owned()),
             "priority" => policy.priority = number(value),
             "timeout" => policy.limits.timeout_ms = Some(number(value)),

@@ -358,6 +358,7 @@ impl Record {
                 }
             }
             Fact::ValueLost { .. } => unreachable!("every value is kept"),
+            Fact::ReuseAsked { .. } | Fact::ReuseDeclined { .. } => unreachable!("nothing is used again"),
             Fact::TaskReused { task, .. } => self.end(task.usize(), TaskStatus::Completed),
             Fact::RunSuspended => self.suspended_at_ms = Some(event.at_ms),
             Fact::RunContinued => {

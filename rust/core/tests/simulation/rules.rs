@@ -82,6 +82,7 @@ pub(crate) fn check_event(record: &Record, event: &Event, input: Option<&Input>)
             );
         }
         Fact::ValueLost { .. } => unreachable!("every value is kept"),
+        Fact::ReuseAsked { .. } | Fact::ReuseDeclined { .. } => unreachable!("nothing is used again"),
         Fact::RunSuspended => assert!(record.suspended_at_ms.is_none(), "it stands still already"),
         Fact::RunContinued => assert!(record.suspended_at_ms.is_some(), "it goes on already"),
         Fact::RunEnded { verdict, .. } => {

@@ -4,6 +4,7 @@
 use crate::workflow::plan::bug;
 use dirigent_core::value::{Encoding, Kept};
 use dirigent_journal::Artifacts;
+use dirigent_journal::known::digest;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use std::fmt::Write;
@@ -50,6 +51,15 @@ pub(crate) fn load<'py>(py: Python<'py>, kept: &Kept, artifacts: &Artifacts) -> 
         Kept::NotKept { why } => {
             Err(keeping.call_method1("not_kept", (&**why,)).map_or_else(|error| error, PyErr::from_value))
         }
+    }
+}
+
+/// The hash of a value as it would be recorded, or why there is none.
+pub(crate) fn digest_of_value(value: &Bound<'_, PyAny>) -> Result<String, String> {
+    let mut text = String::new();
+    match write_json(value, &mut text, MOST_LEVELS) {
+        Some(()) => Ok(digest(text.as_bytes())),
+        None => pickled(value).map(|bytes| digest(&bytes)),
     }
 }
 

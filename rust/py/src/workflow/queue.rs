@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// An attempt of a task; attempt 0 asks for the task's condition.
 pub(crate) type Job = (TaskIndex, u32);
 
+/// Instead of an attempt: whether the task need not run.
+pub(crate) const CHECK: u32 = u32::MAX;
+
 /// How long nobody may take a job before another thread is wanted: longer than a short function, shorter than anybody
 /// would notice.
 const PATIENCE: Duration = Duration::from_micros(200);

@@ -3,7 +3,8 @@
 //! Handing in and taking are one call. Only an empty queue lets go of the interpreter and waits.
 
 use crate::waiting::wait;
-use crate::workflow::queue::Job;
+use crate::workflow::queue::{CHECK, Job};
+use crate::workflow::reuse::check;
 use crate::workflow::shared::Shared;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -41,22 +42,29 @@ impl Seat {
 
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (place, thread) = (self.place, self.thread);
-        let queue = &self.shared.queue;
-        let job = match queue.try_take(place, thread) {
-            Ok(Some(job)) => job,
-            Err(()) => return Ok(None),
-            // Whoever would have to wait sees first that what happened is recorded: something may follow from it.
-            Ok(None) => match wait(py, || {
-                self.shared.commit();
-                queue.take(place, thread)
-            }) {
-                Some(job) => job,
-                None => return Ok(None),
-            },
-        };
-        let call = self.shared.call(py, job)?;
-        self.current = Some((job, Instant::now()));
-        Ok(Some(call))
+        loop {
+            let queue = &self.shared.queue;
+            let job = match queue.try_take(place, thread) {
+                Ok(Some(job)) => job,
+                Err(()) => return Ok(None),
+                // Whoever would have to wait sees first that what happened is recorded: something may follow from it.
+                Ok(None) => match wait(py, || {
+                    self.shared.commit();
+                    queue.take(place, thread)
+                }) {
+                    Some(job) => job,
+                    None => return Ok(None),
+                },
+            };
+            if job.1 == CHECK {
+                queue.hand_in(place, job);
+                check(py, &self.shared, job.0);
+                continue;
+            }
+            let call = self.shared.call(py, job)?;
+            self.current = Some((job, Instant::now()));
+            return Ok(Some(call));
+        }
     }
 }
 

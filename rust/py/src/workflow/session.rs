@@ -110,7 +110,8 @@ impl Session {
             wait(py, || open(&state_dir, &id, durability, is_new)).map_err(|error| raised(py, error))?;
         let folder = run_folder(&state_dir, &id);
         let artifacts = opened.as_ref().map(|(store, ..)| store.artifacts());
-        let shared = Arc::new(Shared { folder: folder.clone(), artifacts, ..Shared::default() });
+        let store = opened.as_ref().map(|(store, ..)| Arc::clone(store));
+        let shared = Arc::new(Shared { folder: folder.clone(), artifacts, store, ..Shared::default() });
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
         let slots = SLOTS.clone();

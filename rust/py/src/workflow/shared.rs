@@ -4,7 +4,7 @@ use crate::waiting::hold;
 use crate::workflow::ends::Ends;
 use crate::workflow::kept;
 use crate::workflow::plan::{Built, Call, Function, Plan, bug};
-use crate::workflow::queue::{Job, Queue};
+use crate::workflow::queue::{CHECK, Job, Queue};
 use crate::workflow::record::changed_parts;
 use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
@@ -14,7 +14,7 @@ use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::value::Kept;
 use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
-use dirigent_journal::Artifacts;
+use dirigent_journal::{Artifacts, Store};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
     pub(crate) artifacts: Option<Artifacts>,
+    /// Where the run is recorded, if it is and goes on here.
+    pub(crate) store: Option<Arc<Store>>,
     /// A byte in this pipe wakes the event loop.
     pub(crate) wake: OnceLock<(File, File)>,
 }
@@ -100,6 +102,10 @@ impl Functions for Door {
 
     fn ask(&self, task: TaskIndex, _: &Arc<Task>) {
         self.0.queue.push((task, 0), false);
+    }
+
+    fn check(&self, task: TaskIndex) {
+        self.0.queue.push((task, CHECK), false);
     }
 
     fn give_up(&self, task: TaskIndex, attempt: u32) {
@@ -326,13 +332,32 @@ impl Shared {
         }
     }
 
+    /// What the function of a task is called with, as its declaration says; `None` where it calls none.
+    pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Py<PyAny>> {
+        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        let call = calls.get(task.usize())?.as_ref().filter(|call| call.function != u32::MAX)?;
+        let args = call.args.as_ref().map(|args| args.clone_ref(py));
+        let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
+        let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
+        drop(calls);
+        let of_options = |extras: Py<PyAny>| {
+            py.import("dirigent._fingerprint")?.call_method1("of_options", (extras,)).map(Bound::unbind)
+        };
+        let options = extras.map(of_options).transpose().ok()?;
+        (args, kwargs, options).into_py_any(py).ok()
+    }
+
     /// The exit code and the folder of a command that completed.
     pub(crate) fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
-        let (exit_code, attempts) = self.look(|state| {
+        self.look(|state| {
             let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
-            Some((it.ended.as_ref()?.outcome.exit_code()?, it.attempts))
-        })?;
-        Some((exit_code, self.folder.join(attempt_folder(task, attempts))))
+            if let Some(reused) = it.reused.as_ref().filter(|_| it.spec.action.command().is_some()) {
+                let state_dir = self.folder.ancestors().nth(2)?;
+                return Some((0, state_dir.join(reused.logs.as_deref().unwrap_or_default())));
+            }
+            let exit_code = it.ended.as_ref()?.outcome.exit_code()?;
+            Some((exit_code, self.folder.join(attempt_folder(task, it.attempts))))
+        })
     }
 
     pub(crate) fn keep(&self, py: Python<'_>, task: TaskIndex, value: Py<PyAny>) {
