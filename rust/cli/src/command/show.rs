@@ -71,7 +71,7 @@ fn whole(recorded: &Recorded, colours: bool) -> String {
             painted(sign, paint, colours),
             took(task, row.holder.is_some(), now_ms),
             "",
-            painted(&task_sentence(state, task), Paint::Dim, colours),
+            painted(&sentence(recorded, task), Paint::Dim, colours),
             pad = names.min(NAME_COLUMNS).saturating_sub(width(&name)),
         );
     }
@@ -80,12 +80,25 @@ fn whole(recorded: &Recorded, colours: bool) -> String {
         let _ = writeln!(text, "… and {more} more: `dirigent show --json`, or the report");
     }
     list_left_behind(&mut text, state);
-    text.push_str(&verdict(state, colours));
+    let verdict = verdict(state, colours);
+    text.push_str(&if row.status() == "interrupted" {
+        verdict.replace(" running", " cut short")
+    } else {
+        verdict
+    });
     let _ = writeln!(text, "{}", painted(&shown(&recorded.folder), Paint::Dim, colours));
     for line in next_steps(recorded) {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// What happened to a task. Without a living engine, nothing is under way.
+fn sentence(recorded: &Recorded, task: &TaskState) -> String {
+    match (task.status, recorded.row.status()) {
+        (TaskStatus::Running, "interrupted") => "was under way when its engine went".to_owned(),
+        _ => task_sentence(&recorded.state, task),
+    }
 }
 
 /// The tasks that fit, in their order: those that did not go well before the others.
@@ -149,7 +162,7 @@ fn one(recorded: &Recorded, index: TaskIndex, colours: bool) -> String {
     let Some(task) = state.task(index) else { return String::new() };
     let offset_min = state.header().map_or(0, |header| header.origin.utc_offset_min);
     let name = painted(&printable(&task.spec.name), Paint::Bold, colours);
-    let mut text = format!("{name}  {}\n", task_sentence(state, task));
+    let mut text = format!("{name}  {}\n", sentence(recorded, task));
     let mut line = |what: &str, value: &str| {
         let _ = writeln!(text, "  {what:<9} {value}");
     };
@@ -169,7 +182,7 @@ fn one(recorded: &Recorded, index: TaskIndex, colours: bool) -> String {
         line("command", &argv.join(" "));
     }
     for need in task.spec.needs.iter().filter_map(|need| state.task(*need)) {
-        line("needs", &format!("{}  {}", printable(&need.spec.name), task_sentence(state, need)));
+        line("needs", &format!("{}  {}", printable(&need.spec.name), sentence(recorded, need)));
     }
     if let Some(value) = task.ended.as_ref().and_then(|ended| ended.value.as_deref()) {
         line("value", &shown_value(value));
