@@ -2,7 +2,7 @@
 
     python bench/journal.py [--rounds N] [CASE ...]
 
-Cases: independent, chain, resume, disk, readers, engines, history. Each measurement is a process of its own with a state
+Cases: independent, chain, resume, disk, cached, readers, engines, history. Each measurement is a process of its own with a state
 folder of its own; medians of the rounds are printed, as ratios wherever there is something to compare with.
 """
 
@@ -124,6 +124,25 @@ def disk() -> dict[str, float]:
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (folder / "journal.db").stat().st_size
     return {"bytes a task": size / 10_000}
+
+
+@case
+def cached() -> dict[str, float]:
+    """10,000 tasks of which nothing has changed."""
+    from dirigent import Workflow
+
+    def once() -> float:
+        wf = Workflow("cached", max_concurrency=1000)
+        for n in range(10_000):
+            wf.add_task(f"{n}", inc, args=(n,), cache=True)
+        wf.validate()
+        began = time.perf_counter()
+        run = wf.run_sync()
+        seconds = time.perf_counter() - began
+        assert run.ok and run["9999"] == 10_000
+        return seconds / 10_000 * 1e6
+
+    return {"the first time, µs a task": once(), "nothing changed, µs a task": once()}
 
 
 @case

@@ -32,6 +32,10 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     jobs: VecDeque<Job>,
+    /// Tasks of which somebody wants to know whether they need not run. One thread at a time looks: all of them would only
+    /// wait for each other.
+    checks: VecDeque<TaskIndex>,
+    is_checking: bool,
     on_loop: VecDeque<Job>,
     /// What each thread has, by the number of its place.
     hands: Vec<Option<Hand>>,
@@ -76,10 +80,22 @@ pub(crate) enum Wanted {
 
 impl Inner {
     fn pop(&mut self, place: usize, thread: u64) -> Option<Job> {
+        if !self.is_checking
+            && let Some(task) = self.checks.pop_front()
+        {
+            self.is_checking = true;
+            self.taken += 1;
+            return Some((task, CHECK));
+        }
         let job = self.jobs.pop_front()?;
         self.taken += 1;
         self.hands[place] = Some(Hand { job, thread, is_aside: false });
         Some(job)
+    }
+
+    /// For how many threads there is something to do.
+    fn waiting(&self) -> usize {
+        self.jobs.len() + usize::from(!self.is_checking && !self.checks.is_empty())
     }
 }
 
@@ -95,7 +111,10 @@ impl Queue {
             inner.on_loop.push_back(job);
             return std::mem::take(&mut inner.loop_waits);
         }
-        inner.jobs.push_back(job);
+        match job {
+            (task, CHECK) => inner.checks.push_back(task),
+            job => inner.jobs.push_back(job),
+        }
         // A thread that is awake will come for it, or the attendant sees that none does.
         if inner.idle > 0 && inner.idle == inner.threads {
             self.jobs_changed.notify_one();
@@ -104,6 +123,15 @@ impl Queue {
             self.attend.notify_one();
         }
         false
+    }
+
+    /// Somebody else may look now whether tasks need not run.
+    pub(crate) fn end_check(&self) {
+        let mut inner = self.lock();
+        inner.is_checking = false;
+        if !inner.checks.is_empty() && inner.idle > 0 && inner.idle == inner.threads {
+            self.jobs_changed.notify_one();
+        }
     }
 
     /// A place for a thread.
@@ -262,7 +290,8 @@ impl Queue {
             if left.is_zero() {
                 return Wanted::Nothing;
             }
-            let wait = if inner.jobs.is_empty() {
+            let waiting = inner.waiting();
+            let wait = if waiting == 0 {
                 seen = None;
                 inner.attendant_waits = true;
                 left
@@ -271,7 +300,6 @@ impl Queue {
                 inner.threads += 1;
                 return Wanted::Threads(1);
             } else if seen.replace(inner.taken) == Some(inner.taken) {
-                let waiting = inner.jobs.len();
                 let awake = waiting.min(inner.idle);
                 for _ in 0..awake {
                     self.jobs_changed.notify_one();

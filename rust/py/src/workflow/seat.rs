@@ -57,8 +57,8 @@ impl Seat {
                 },
             };
             if job.1 == CHECK {
-                queue.hand_in(place, job);
                 check(py, &self.shared, job.0);
+                self.shared.queue.end_check();
                 continue;
             }
             let call = self.shared.call(py, job)?;
