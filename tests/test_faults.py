@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,15 @@ for script in pathlib.Path(sys.argv[1]).iterdir():
         host.wait()
         wait_for("the end of all children", lambda: not ledger.alive(), GONE_WITHIN_S)
         wait_for("the end of the guards", lambda: not any(map(lives, guards)), GONE_WITHIN_S)
+
+
+def test_a_guard_whose_engine_is_gone_before_its_first_word_ends(program: Path) -> None:
+    ours, its = socket.socketpair()
+    command: list[str | Path] = [program, "__guard", str(os.getpid())]
+    ours.close()
+    with its, started(command, stdin=its) as guard:
+        its.close()
+        assert guard.wait(DEADLINE_S) == 0
 
 
 def test_a_killed_guard_is_replaced_and_what_it_ran_is_tried_again(

@@ -143,14 +143,15 @@ impl Guard {
         loop {
             self.reap();
             self.look_at_timers();
+            // Before the question whether it is over: to speak may be how it hears that the engine is gone.
+            if !self.may_be_late() {
+                self.flush();
+            }
             if (self.closing || self.engine_is_gone) && self.children.is_empty() {
                 let (strays, survivors) = self.sweep();
                 self.say(&Word::Closed { strays, survivors });
                 self.flush_before_exit();
                 return;
-            }
-            if !self.may_be_late() {
-                self.flush();
             }
             self.wait();
             self.read_orders();
