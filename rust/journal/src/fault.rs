@@ -112,6 +112,12 @@ impl JournalError {
         }
     }
 
+    /// Whether another connection was in the way.
+    pub(crate) fn is_busy(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+    }
+
     /// Whether the same may go well when there is room again.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

@@ -4,7 +4,7 @@
 use crate::fault::JournalError;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `DIRG`: tells our databases from those of others.
 const APPLICATION_ID: i32 = 0x4449_5247;
@@ -76,6 +76,28 @@ fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 /// Opens the database to write, makes it where there is none, and brings it to the present format.
 pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
+    patiently(|| open_at_once(path))
+}
+
+/// Opens a database that is there, to read.
+pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
+    patiently(|| open_to_read_at_once(path))
+}
+
+/// Tries again while somebody else makes the database or takes it over: SQLite does not wait for that by itself.
+fn patiently(open: impl Fn() -> Result<Connection, JournalError>) -> Result<Connection, JournalError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Err(error) if error.is_busy() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn open_at_once(path: &Path) -> Result<Connection, JournalError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -91,8 +113,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
-/// Opens a database that is there, to read.
-pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
+fn open_to_read_at_once(path: &Path) -> Result<Connection, JournalError> {
     // A reader of a database in WAL mode takes part in its locks, so it opens it as a writer would.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -107,8 +128,8 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
     }
     // A writer brings it up to date; there is nothing to ask of it before.
     drop(connection);
-    drop(open(path)?);
-    open_to_read(path)
+    drop(open_at_once(path)?);
+    open_to_read_at_once(path)
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
