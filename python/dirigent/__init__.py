@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from dirigent._options import Task as Task
     from dirigent._options import set_total_concurrency as set_total_concurrency
     from dirigent._pipe import pipe as pipe
-    from dirigent._run import CommandResult as CommandResult
+    from dirigent._result import CommandResult as CommandResult
+    from dirigent._result import TaskResult as TaskResult
+    from dirigent._result import TaskStatus as TaskStatus
     from dirigent._run import Run as Run
     from dirigent._run import RunHandle as RunHandle
-    from dirigent._run import TaskResult as TaskResult
-    from dirigent._run import TaskStatus as TaskStatus
     from dirigent._scripts import SKIP_DIRS as SKIP_DIRS
     from dirigent._scripts import SKIP_PATTERNS as SKIP_PATTERNS
     from dirigent._scripts import discover_scripts as discover_scripts
@@ -105,7 +105,8 @@ _HOMES = {
     "_history": ("RecordedRun", "attach", "runs"),
     "_options": ("Cache", "RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
-    "_run": ("CommandResult", "Run", "RunHandle", "TaskResult", "TaskStatus"),
+    "_result": ("CommandResult", "TaskResult", "TaskStatus"),
+    "_run": ("Run", "RunHandle"),
     "_scripts": (
         "SKIP_DIRS",
         "SKIP_PATTERNS",

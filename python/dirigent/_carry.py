@@ -131,7 +131,7 @@ def _finished(extras: Task, value: Any) -> tuple[Any, bool]:
 def _answer_condition(
     session: Session, context: contextvars.Context, seat: Seat, task: int, extras: Task
 ) -> None:
-    from dirigent._run import Results
+    from dirigent._result import Results
 
     assert extras.condition is not None
     # What it asks for are the tasks of its own workflow, whose names may be longer in the run.

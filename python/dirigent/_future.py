@@ -16,7 +16,7 @@ from dirigent._options import misused
 
 if TYPE_CHECKING:
     from dirigent._flow_scope import Scope
-    from dirigent._run import TaskStatus
+    from dirigent._result import TaskStatus
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Future(Generic[T]):
     @property
     def status(self) -> TaskStatus:
         """Where the task stands."""
-        from dirigent._run import TaskStatus
+        from dirigent._result import TaskStatus
 
         return TaskStatus(self._ground.status(self))
 
@@ -211,7 +211,7 @@ class MapFuture(Sequence[Future[T]]):
     @property
     def status(self) -> TaskStatus:
         """Where the calls stand as a whole: failed as soon as one is, completed when all are."""
-        from dirigent._run import TaskStatus
+        from dirigent._result import TaskStatus
 
         if self._futures is None:
             return TaskStatus(self._ground.status(self._whole()))

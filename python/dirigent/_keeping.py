@@ -16,9 +16,6 @@ PATIENCE_S = 5.0
 #: How long a thread that makes pickles waits for the next one, in seconds.
 _IDLE_S = 0.5
 
-#: Types whose pickle calls nothing that users wrote, unless something in them does.
-_BUILTIN = (int, float, complex, bytes, str, bool, type(None))
-
 
 class _Pickler:
     """A thread that makes pickles, so that one that never ends holds nobody up. It goes when nobody wants it."""
@@ -46,11 +43,14 @@ _idle: list[_Pickler] = []
 _lock = threading.Lock()
 
 
-def pickled(value: Any, most_bytes: int) -> bytes | str:
-    """The pickle of a value, or why there is none: it cannot be made, takes too long, or is too large."""
+def pickled(value: Any, most_bytes: int, is_plain: bool) -> bytes | str:
+    """The pickle of a value, or why there is none: it cannot be made, takes too long, or is too large.
+
+    One that is plain, made of Python's own types alone, calls nothing that could take for ever.
+    """
     if isinstance(value, (bytes, bytearray)) and len(value) > most_bytes:
         return f"it takes {len(value) >> 20} MiB, and {most_bytes >> 20} are kept"
-    if type(value) in _BUILTIN:
+    if is_plain:
         return _pickle(value)
     with _lock:
         pickler = _idle.pop() if _idle else _Pickler()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dirigent._errors import UsageError
 
 if TYPE_CHECKING:
-    from dirigent._run import TaskResult
+    from dirigent._result import TaskResult
 
 Condition = Callable[[Mapping[str, "TaskResult"]], bool]
 

@@ -4,148 +4,28 @@ from __future__ import annotations
 
 import _thread
 import contextvars
-import enum
 import json
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dirigent._carry import OnLoop, attend
 from dirigent._context import Attempt, Capture
 from dirigent._errors import (
     NotFoundError,
-    TaskCancelledError,
     TaskError,
-    TaskFailedError,
     TaskSkippedError,
-    TaskTimeoutError,
     UsageError,
     WorkflowError,
 )
+from dirigent._result import CommandResult as CommandResult
+from dirigent._result import Results, TaskResult, TaskStatus, task_error
 
 if TYPE_CHECKING:
     from dirigent._native import Session
     from dirigent._runnable import Runnable
     from dirigent._workflow import Progress
-
-
-class TaskStatus(str, enum.Enum):
-    """Where a task stands."""
-
-    PENDING = "pending"
-    WAITING = "waiting"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    SKIPPED = "skipped"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """How a task went.
-
-    Attributes:
-        success: Whether it completed.
-        value: What it returned; ``None`` unless it completed.
-        error: What it raised, or an exception that says how it failed; ``None`` where it completed or was skipped.
-        execution_time: Seconds of its last attempt.
-        attempts: How many attempts were started.
-        name: Its name.
-        status: Where it stands.
-        sentence: What happened, as the end of a sentence that begins with the task's name.
-        log: The folder with what its last attempt printed; there is one only if it printed something.
-    """
-
-    success: bool
-    value: Any
-    error: BaseException | None
-    execution_time: float
-    attempts: int
-    name: str = ""
-    status: TaskStatus = TaskStatus.PENDING
-    sentence: str = ""
-    log: Path | None = None
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command left.
-
-    Attributes:
-        exit_code: One of the allowed ones.
-        folder: The folder with its logs.
-    """
-
-    exit_code: int
-    folder: Path
-
-    @property
-    def stdout(self) -> str:
-        """What it wrote to standard output, as far as the log has it; bytes that are no text are replaced."""
-        return self._read("stdout.log")
-
-    @property
-    def stderr(self) -> str:
-        """The same of standard error."""
-        return self._read("stderr.log")
-
-    def _read(self, name: str) -> str:
-        try:
-            return (self.folder / name).read_bytes().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-
-
-class Results(Mapping[str, TaskResult]):
-    """The results of a run's tasks by name, as they stand when they are asked for."""
-
-    def __init__(self, session: Session, prefix: str = "") -> None:
-        self._session = session
-        self._prefix = prefix
-
-    def _place(self, name: str) -> int:
-        place = self._session.find(self._prefix + name)
-        if place is None:
-            raise KeyError(name)
-        return place
-
-    def __getitem__(self, name: str) -> TaskResult:
-        place = self._place(name)
-        status, attempts, seconds, sentence, _, _, folder = self._session.task(place)
-        kept = self._session.value(place) if status == "completed" else None
-        value = kept[0] if kept is not None else None
-        error: BaseException | None = None
-        if status in ("failed", "timed_out", "cancelled"):
-            error = self._session.error(place) if status == "failed" else None
-            error = error or _error(name, status, sentence)
-        return TaskResult(
-            status == "completed", value, error, seconds, attempts, name, TaskStatus(status), sentence, folder
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        names, skipped = self._session.names(0), len(self._prefix)
-        return (name[skipped:] for name in names if name.startswith(self._prefix))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self) if self._prefix else len(self._session)
-
-
-def _error(name: str, status: str, sentence: str) -> TaskError:
-    message = f"task `{name}` {sentence}"
-    if status == "timed_out":
-        return TaskTimeoutError(message, "task.timed_out", name)
-    if status == "cancelled":
-        return TaskCancelledError(message, "task.cancelled", name)
-    return TaskFailedError(message, "task.failed", name)
 
 
 class Run(Mapping[str, Any]):
@@ -270,7 +150,7 @@ def _is_own(result: TaskResult) -> bool:
 def _failure(result: TaskResult) -> BaseException:
     if _is_own(result) and result.error is not None:
         return result.error
-    return _error(result.name, result.status.value, result.sentence)
+    return task_error(result.name, result.status.value, result.sentence)
 
 
 def _cause(result: TaskResult) -> BaseException | None:

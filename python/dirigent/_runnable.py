@@ -11,7 +11,8 @@ from dirigent import _native
 from dirigent._errors import WorkflowError
 
 if TYPE_CHECKING:
-    from dirigent._run import Run, RunHandle, TaskResult
+    from dirigent._result import TaskResult
+    from dirigent._run import Run, RunHandle
     from dirigent._workflow import Progress
 
 #: How many tasks run at once where nobody says: functions in threads, coroutines alone.

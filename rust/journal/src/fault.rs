@@ -107,6 +107,7 @@ impl JournalError {
                 Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
                     Self::Damaged { path, what: source.to_string() }
                 }
+                None if is_unreadable(&source) => Self::Damaged { path, what: source.to_string() },
                 _ => Self::Database { doing, path, source },
             }
         }
@@ -122,6 +123,15 @@ impl JournalError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
     }
+}
+
+/// Whether what lies there is nothing that we write.
+fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)
+    )
 }
 
 impl Fault for JournalError {

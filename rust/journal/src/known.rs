@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Files that are larger are compared, and not put back.
 const MOST_KEPT_BYTES: u64 = 64 << 20;
 
+/// How many runs later it is renewed.
+const RENEWED_AFTER: i64 = 8;
+
 /// A file that a task wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
@@ -209,13 +212,16 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// Has what a run used again stay for as long as that run does.
+/// Has what a run used again stay for as long as that run does; not every time, since to write costs more than to look.
 pub(crate) fn renew(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> rusqlite::Result<()> {
     let Fact::TaskReused { key: Some(key), .. } = fact else { return Ok(()) };
+    let renewed = transaction
+        .prepare_cached("UPDATE known SET run = ?2 WHERE key = ?1 AND run <= ?2 - ?3")?
+        .execute(params![&**key, number, RENEWED_AFTER])?;
+    if renewed == 0 {
+        return Ok(());
+    }
     let Some(known) = find(transaction, key)? else { return Ok(()) };
-    transaction
-        .prepare_cached("UPDATE known SET run = ?2 WHERE key = ?1")?
-        .execute(params![&**key, number])?;
     for output in known.outputs.iter().filter(|output| output.is_kept) {
         transaction
             .prepare_cached("INSERT OR IGNORE INTO uses (run, artifact) VALUES (?1, ?2)")?

@@ -6,7 +6,9 @@ use dirigent_core::value::{Encoding, Kept};
 use dirigent_journal::Artifacts;
 use dirigent_journal::known::digest;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyIterator, PyList, PySet, PyString, PyTuple,
+};
 use std::fmt::Write;
 
 /// Values longer than this lie in files of their own.
@@ -57,7 +59,7 @@ pub(crate) fn load<'py>(py: Python<'py>, kept: &Kept, artifacts: &Artifacts) -> 
 /// The hash of a value as it would be recorded, or why there is none.
 pub(crate) fn digest_of_value(value: &Bound<'_, PyAny>) -> Result<String, String> {
     let mut text = String::new();
-    match write_json(value, &mut text, MOST_LEVELS) {
+    match write(value, &mut text, MOST_LEVELS, true) {
         Some(()) => Ok(digest(text.as_bytes())),
         None => pickled(value).map(|bytes| digest(&bytes)),
     }
@@ -85,7 +87,9 @@ fn place(encoding: Encoding, bytes: Vec<u8>, artifacts: &Artifacts) -> Kept {
 fn pickled(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, String> {
     let py = value.py();
     let pickle = || -> PyResult<Result<Vec<u8>, String>> {
-        let answer = py.import("dirigent._keeping")?.call_method1("pickled", (value, MOST_BYTES))?;
+        let is_plain = is_plain(value, MOST_LEVELS);
+        let answer =
+            py.import("dirigent._keeping")?.call_method1("pickled", (value, MOST_BYTES, is_plain))?;
         match answer.cast::<PyBytes>() {
             Ok(bytes) => Ok(Ok(bytes.as_bytes().to_vec())),
             Err(_) => Ok(Err(answer.extract().map_err(|_| bug("a pickle that is no bytes"))?)),
@@ -96,6 +100,11 @@ fn pickled(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, String> {
 
 /// Writes a value that is read back from JSON as it was, of the same types; `None` where it is not.
 fn write_json(value: &Bound<'_, PyAny>, text: &mut String, levels: usize) -> Option<()> {
+    write(value, text, levels, false)
+}
+
+/// The same; `with_tuples` writes tuples as well, which JSON has not, to tell values apart.
+fn write(value: &Bound<'_, PyAny>, text: &mut String, levels: usize, with_tuples: bool) -> Option<()> {
     if text.len() > MOST_BYTES {
         return None;
     }
@@ -119,9 +128,17 @@ fn write_json(value: &Bound<'_, PyAny>, text: &mut String, levels: usize) -> Opt
         text.push('[');
         for (place, item) in value.cast::<PyList>().ok()?.iter().enumerate() {
             text.push_str(if place > 0 { "," } else { "" });
-            write_json(&item, text, levels)?;
+            write(&item, text, levels, with_tuples)?;
         }
         text.push(']');
+    } else if with_tuples && value.is_exact_instance_of::<PyTuple>() {
+        let levels = levels.checked_sub(1)?;
+        text.push('(');
+        for item in value.cast::<PyTuple>().ok()?.iter() {
+            write(&item, text, levels, with_tuples)?;
+            text.push(',');
+        }
+        text.push(')');
     } else if value.is_exact_instance_of::<PyDict>() {
         let levels = levels.checked_sub(1)?;
         text.push('{');
@@ -130,15 +147,39 @@ fn write_json(value: &Bound<'_, PyAny>, text: &mut String, levels: usize) -> Opt
                 return None;
             }
             text.push_str(if place > 0 { "," } else { "" });
-            write_json(&key, text, levels)?;
+            write(&key, text, levels, with_tuples)?;
             text.push(':');
-            write_json(&item, text, levels)?;
+            write(&item, text, levels, with_tuples)?;
         }
         text.push('}');
     } else {
         return None;
     }
     Some(())
+}
+
+/// Whether a pickle of it calls nothing that users wrote: types of Python alone, to the last.
+fn is_plain(value: &Bound<'_, PyAny>, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return false };
+    let all = |items: PyResult<Bound<'_, PyIterator>>| {
+        items.is_ok_and(|mut items| items.all(|item| item.is_ok_and(|item| is_plain(&item, levels))))
+    };
+    if value.is_exact_instance_of::<PyTuple>()
+        || value.is_exact_instance_of::<PyList>()
+        || value.is_exact_instance_of::<PySet>()
+        || value.is_exact_instance_of::<PyFrozenSet>()
+    {
+        return all(value.try_iter());
+    }
+    if let Ok(dict) = value.cast_exact::<PyDict>() {
+        return dict.iter().all(|(key, item)| is_plain(&key, levels) && is_plain(&item, levels));
+    }
+    value.is_none()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyBytes>()
 }
 
 /// Bytes in base 64, with padding. Source: RFC 4648, section 4.
