@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.py"))
-GUIDE = ROOT / "docs" / "workflows.md"
+GUIDES = [ROOT / "docs" / name for name in ("workflows.md", "records.md")]
 MODULES = ("dirigent._workflow", "dirigent._options", "dirigent._run")
 
 #: Seconds: an example takes less than two on a machine that does nothing else.
@@ -57,9 +57,10 @@ def test_the_examples_are_found() -> None:
     assert len(EXAMPLES) >= 14
 
 
-def test_the_guide_does_what_it_says(environment: dict[str, str], tmp_path: Path) -> None:
-    program = tmp_path / "workflows.py"
-    program.write_text(only_python(GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_does_what_it_says(guide: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / f"{guide.stem}.py"
+    program.write_text(only_python(guide.read_text(encoding="utf-8")), encoding="utf-8")
     told = subprocess.run(
         [sys.executable, program],
         cwd=tmp_path,
@@ -76,10 +77,11 @@ def test_a_block_of_python_keeps_its_place_and_nothing_else_stays() -> None:
     assert only_python(page) == "\n\na = 1\n\n\n\n\n\n\nb = 2\n"
 
 
-def test_every_example_that_the_guide_links_to_is_there() -> None:
-    text = GUIDE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_what_a_guide_links_to_is_there(guide: Path) -> None:
+    text = guide.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (GUIDE.parent / target).exists(), target
+        assert (guide.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("name", MODULES)
