@@ -352,6 +352,10 @@ def test_what_failed_is_run_again_as_a_new_run(dirigent: Dirigent, project: Path
     assert [task["name"] for task in told["slowest"]] == ["load.sh"]
     assert f"✓            tidy.sh     {from_there}\n" in shown.stdout
     assert from_there in dirigent("show", "last", "extract.sh").stdout
+    assert dirigent("logs", "last", "extract.sh").stdout == "rows\ntwo old rows\n", "from where it ran"
+    assert dirigent("gc", "--keep", "1").returncode == 0
+    gone = dirigent("logs", "last", "extract.sh")
+    assert gone.stdout == "" and f"the task was carried out in run {failed.name}" in gone.stderr
     again = dirigent("retry")
     assert again.returncode == 3 and "every task completed" in again.stderr
 

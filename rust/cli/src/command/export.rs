@@ -25,7 +25,7 @@ struct Head {
     dirigent_run: u32,
     id: RunId,
     events: usize,
-    /// The hash of the last group, where the groups are the same: as `dirigent verify` shows it.
+    /// The hash of the lines of the events. Without one, what was edited is taken in as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
 }

@@ -11,7 +11,7 @@ use dirigent_engine::run::attempt_folder;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 /// How often somebody who follows looks for more.
@@ -97,8 +97,16 @@ fn files(args: &LogsArgs, recorded: &Recorded) -> Result<Vec<(String, PathBuf)>,
                 hint: Some(format!("it had {}, counted from 1", task.attempts)),
             });
         }
+        // Of a task that need not run, where it was carried out.
+        let is_inside =
+            |logs: &&str| Path::new(logs).components().all(|it| matches!(it, Component::Normal(_)));
+        let reused = task.reused.as_ref().and_then(|reused| reused.logs.as_deref()).filter(is_inside);
+        let folder = match reused {
+            Some(logs) => recorded.state_dir.join(logs),
+            None => recorded.folder.join(attempt_folder(index, attempt)),
+        };
         for stream in streams {
-            let path = recorded.folder.join(attempt_folder(index, attempt)).join(format!("{stream}.log"));
+            let path = folder.join(format!("{stream}.log"));
             if path.is_file() {
                 files.push((format!("{} {stream}", printable(&task.spec.name)), path));
             }
