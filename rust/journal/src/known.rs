@@ -3,6 +3,7 @@
 use crate::artifact::Artifacts;
 use crate::fault::JournalError;
 use crate::group::hex;
+use crate::seal;
 use dirigent_core::event::Fact;
 use dirigent_core::ids::RunId;
 use dirigent_core::value::Kept;
@@ -158,26 +159,25 @@ fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Looks up what was done.
 pub(crate) fn find(connection: &Connection, key: &str) -> rusqlite::Result<Option<Known>> {
     let row = |row: &rusqlite::Row<'_>| {
-        let (run, value, outputs): (String, Option<String>, String) = (row.get(0)?, row.get(3)?, row.get(5)?);
+        seal::KNOWN.see(row)?;
+        let (run, value, outputs): (String, Option<String>, String) =
+            (row.get("origin")?, row.get("value")?, row.get("outputs")?);
         let wrong = |error: Box<dyn std::error::Error + Send + Sync>| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error)
         };
         Ok(Known {
             from: RunId::try_from(run).map_err(|error| wrong(Box::new(error)))?,
-            at_ms: row.get(1)?,
-            saved_us: row.get::<_, i64>(2)?.cast_unsigned(),
+            at_ms: row.get("at_ms")?,
+            saved_us: row.get::<_, i64>("wall_us")?.cast_unsigned(),
             value: value
                 .map(|text| serde_json::from_str(&text))
                 .transpose()
                 .map_err(|error| wrong(Box::new(error)))?,
-            logs: row.get(4)?,
+            logs: row.get("logs")?,
             outputs: serde_json::from_str(&outputs).map_err(|error| wrong(Box::new(error)))?,
         })
     };
-    connection
-        .prepare_cached("SELECT origin, at_ms, wall_us, value, logs, outputs FROM known WHERE key = ?1")?
-        .query_row([key], row)
-        .optional()
+    connection.prepare_cached(&seal::KNOWN.select("WHERE key = ?1"))?.query_row([key], row).optional()
 }
 
 /// Notes what was done, with the files it wrote.
@@ -203,6 +203,7 @@ pub(crate) fn note(
                 done.logs,
                 serde_json::to_string(outputs).expect("paths that came from text, and text"),
             ])?;
+        seal::KNOWN.close(transaction, &&*done.key)?;
         for output in outputs.iter().filter(|output| output.is_kept) {
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO uses (run, artifact) VALUES (?1, ?2)")?

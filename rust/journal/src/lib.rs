@@ -8,6 +8,7 @@ pub mod fault;
 pub mod lock;
 mod group;
 mod place;
+mod seal;
 mod schema;
 pub mod artifact;
 pub mod known;

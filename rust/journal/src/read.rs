@@ -8,6 +8,7 @@ use crate::holder::Holder;
 use crate::lock::RunLock;
 use crate::place::{DATABASE, place, run_folder};
 use crate::schema;
+use crate::seal;
 use dirigent_core::event::Event;
 use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -109,10 +110,8 @@ impl Reader {
     /// The database refuses.
     pub fn runs(&self, at_most: usize, workflow: Option<&str>) -> Result<Vec<RunRow>, JournalError> {
         let read = || -> rusqlite::Result<Vec<RunRow>> {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT id, workflow, created_at_ms, ended_at_ms, verdict, counts FROM runs \
-                 WHERE ?2 IS NULL OR workflow = ?2 ORDER BY number DESC LIMIT ?1",
-            )?;
+            let which = "WHERE ?2 IS NULL OR workflow = ?2 ORDER BY number DESC LIMIT ?1";
+            let mut statement = self.connection.prepare_cached(&seal::RUNS.select(which))?;
             let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
             statement.query_map(params![at_most, workflow], |row| self.row(row))?.collect()
         };
@@ -126,10 +125,8 @@ impl Reader {
     /// The database refuses.
     pub fn open_runs(&self) -> Result<Vec<RunRow>, JournalError> {
         let read = || -> rusqlite::Result<Vec<RunRow>> {
-            let mut statement = self.connection.prepare(
-                "SELECT id, workflow, created_at_ms, ended_at_ms, verdict, counts FROM runs \
-                 WHERE ended_at_ms IS NULL ORDER BY number DESC",
-            )?;
+            let which = "WHERE ended_at_ms IS NULL ORDER BY number DESC";
+            let mut statement = self.connection.prepare(&seal::RUNS.select(which))?;
             statement.query_map([], |row| self.row(row))?.collect()
         };
         read().map_err(JournalError::database("read", &self.database))
@@ -147,10 +144,8 @@ impl Reader {
         }
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let read = || -> rusqlite::Result<Vec<RunRow>> {
-            let mut statement = self.connection.prepare(
-                "SELECT id, workflow, created_at_ms, ended_at_ms, verdict, counts FROM runs \
-                 WHERE id >= ?1 AND id < ?1 || 'zzzz' LIMIT 2",
-            )?;
+            let which = "WHERE id >= ?1 AND id < ?1 || 'zzzz' LIMIT 2";
+            let mut statement = self.connection.prepare(&seal::RUNS.select(which))?;
             statement.query_map([name], |row| self.row(row))?.collect()
         };
         if name.is_empty() || !is_plain {
@@ -161,26 +156,30 @@ impl Reader {
         match found.iter().position(|row| row.id.as_str() == name) {
             Some(exact) => Ok(found.swap_remove(exact)),
             None if found.len() == 1 => Ok(found.remove(0)),
-            None => Err(no_run()),
+            None => {
+                self.see_heads()?;
+                Err(no_run())
+            }
         }
     }
 
     fn row(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<RunRow> {
-        let id: String = row.get(0)?;
+        seal::RUNS.see(row)?;
+        let id: String = row.get("id")?;
         let id = RunId::try_from(id).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
         })?;
-        let ended_at_ms: Option<i64> = row.get(3)?;
+        let ended_at_ms: Option<i64> = row.get("ended_at_ms")?;
         let holder = match ended_at_ms {
             Some(_) => None,
             None => RunLock::holder(&self.run_folder(&id)),
         };
         Ok(RunRow {
-            workflow: row.get(1)?,
-            created_at_ms: row.get(2)?,
+            workflow: row.get("workflow")?,
+            created_at_ms: row.get("created_at_ms")?,
             ended_at_ms,
-            verdict: row.get(4)?,
-            counts: row.get(5)?,
+            verdict: row.get("verdict")?,
+            counts: row.get("counts")?,
             holder,
             id,
         })
@@ -269,22 +268,39 @@ impl Reader {
         schema::check_whole(&self.connection, &self.database)
     }
 
+    /// Looks at every page that events lie on: of a run that has not ended, nothing else says which are the last.
+    pub(crate) fn check_events(&self) -> Result<(), JournalError> {
+        schema::check_table(&self.connection, &self.database, "events")
+    }
+
     fn damaged(&self, run: &RunId, what: &str) -> JournalError {
         JournalError::Damaged { path: self.database.clone(), what: format!("run {run}: {what}") }
     }
 
     fn number(&self, run: &RunId) -> Result<(i64, Option<End>), JournalError> {
         let row = |row: &rusqlite::Row<'_>| {
-            let events: Option<i64> = row.get(1)?;
-            let hash: Option<Vec<u8>> = row.get(2)?;
-            Ok((row.get(0)?, events.map(i64::cast_unsigned).zip(hash)))
+            seal::RUNS.see(row)?;
+            let events: Option<i64> = row.get("events")?;
+            let hash: Option<Vec<u8>> = row.get("hash")?;
+            Ok((row.get("number")?, events.map(i64::cast_unsigned).zip(hash)))
         };
         let found = self
             .connection
-            .query_row("SELECT number, events, hash FROM runs WHERE id = ?1", [run.as_str()], row)
+            .query_row(&seal::RUNS.select("WHERE id = ?1"), [run.as_str()], row)
             .optional()
             .map_err(JournalError::database("read", &self.database))?;
-        found.ok_or_else(|| JournalError::NoRun { run: run.to_string(), path: self.database.clone() })
+        match found {
+            Some(found) => Ok(found),
+            None => {
+                self.see_heads()?;
+                Err(JournalError::NoRun { run: run.to_string(), path: self.database.clone() })
+            }
+        }
+    }
+
+    /// Sees that a run that is not found is not there: a damaged index hides what there is.
+    fn see_heads(&self) -> Result<(), JournalError> {
+        schema::check_table(&self.connection, &self.database, "runs")
     }
 
     fn groups(&self, from: i64, to: i64) -> Result<Vec<Stored>, JournalError> {

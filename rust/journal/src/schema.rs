@@ -2,6 +2,7 @@
 //! transaction, after a copy of what there was.
 
 use crate::fault::JournalError;
+use crate::seal;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHECKED_BYTES: u64 = 1 << 20;
 
 /// Each version's step from the one before.
-const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [first, second];
+const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [first, second, third];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -72,6 +73,14 @@ fn second(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
          ) WITHOUT ROWID;
          CREATE INDEX known_of_run ON known (run);",
     )
+}
+
+/// What no hash covered gets one.
+fn third(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .execute_batch("ALTER TABLE runs ADD COLUMN seal BLOB; ALTER TABLE known ADD COLUMN seal BLOB;")?;
+    seal::RUNS.close_all(transaction)?;
+    seal::KNOWN.close_all(transaction)
 }
 
 /// Opens the database to write, makes it where there is none, and brings it to the present format.
@@ -154,9 +163,17 @@ fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
 
 /// Looks at every page.
 pub(crate) fn check_whole(connection: &Connection, path: &Path) -> Result<(), JournalError> {
-    let found: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(JournalError::database("check", path))?;
+    check_by(connection, path, "PRAGMA integrity_check(1)")
+}
+
+/// Looks at every page of one table and its indices.
+pub(crate) fn check_table(connection: &Connection, path: &Path, table: &str) -> Result<(), JournalError> {
+    check_by(connection, path, &format!("PRAGMA integrity_check({table})"))
+}
+
+fn check_by(connection: &Connection, path: &Path, pragma: &str) -> Result<(), JournalError> {
+    let found: String =
+        connection.query_row(pragma, [], |row| row.get(0)).map_err(JournalError::database("check", path))?;
     match found.as_str() {
         "ok" => Ok(()),
         what => Err(JournalError::Damaged { path: path.to_owned(), what: what.to_owned() }),

@@ -9,6 +9,7 @@ use crate::lock::{RunLock, make_private};
 use crate::place::{DATABASE, SEQ_BITS, bytes_in, place, run_folder};
 use crate::read::Reader;
 use crate::schema;
+use crate::seal;
 use dirigent_core::event::{Event, Fact};
 use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -151,7 +152,9 @@ impl Store {
         let folder = self.run_folder(run);
         make_private(&folder)?;
         let lock = RunLock::take(&folder, run, holder)?;
-        let recorded = Reader::open(&self.folder)?.recorded(run)?;
+        let reader = Reader::open(&self.folder)?;
+        reader.check_events()?;
+        let recorded = reader.recorded(run)?;
         let writer = RunWriter {
             store: Arc::clone(self),
             _lock: lock,
@@ -369,6 +372,11 @@ impl RunWriter {
                         ],
                     )?;
                 }
+            }
+            let is_head =
+                |event: &Arc<Event>| matches!(event.fact, Fact::RunCreated { .. } | Fact::RunEnded { .. });
+            if events.iter().any(is_head) {
+                seal::RUNS.close(&transaction, &number)?;
             }
             transaction.commit()?;
             Ok(number)
