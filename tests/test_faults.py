@@ -313,12 +313,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.needs("root", "mount")
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param(
+            0,
+            marks=pytest.mark.xfail(reason="a run whose last events cannot be recorded is told to be over"),
+            id="last",
+        ),
+        pytest.param(1, id="more"),
+    ],
+)
 def test_on_a_full_disk_no_script_ends_and_the_run_waits_for_room(
-    program: Path, tmp_path: Path, small_disk: Path
+    program: Path, tmp_path: Path, small_disk: Path, others: int
 ) -> None:
     went_on, ballast = tmp_path / "went-on", small_disk / "ballast"
     write_script(tmp_path / "scripts" / "a.sh", f"head -c 8000000 /dev/zero; touch {went_on}")
-    write_script(tmp_path / "scripts" / "b.sh", "exit 0")
+    for i in range(others):
+        write_script(tmp_path / "scripts" / f"b{i}.sh", "exit 0")
     ballast.write_bytes(bytes(512 << 10))
     command: list[str | Path] = [
         program,
@@ -342,7 +354,7 @@ def test_on_a_full_disk_no_script_ends_and_the_run_waits_for_room(
         ballast.unlink()
         out, _ = engine.communicate(timeout=DEADLINE_S)
         watchdog.cancel()
-    assert engine.returncode == 0 and "2 completed" in out
-    [end, _] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_ended"]
+    assert engine.returncode == 0 and f"{1 + others} completed" in out
+    [end, *_] = [event for event in events(only_run(small_disk)) if event["kind"] == "attempt_ended"]
     assert end["stdout"]["bytes"] == 8_000_000
     assert "No space left" in end["stdout"]["error"]
