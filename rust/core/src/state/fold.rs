@@ -227,7 +227,7 @@ impl State {
         self.tally(task, 1);
     }
 
-    fn set_due(&mut self, task: TaskIndex, due_ms: Option<i64>) {
+    pub(super) fn set_due(&mut self, task: TaskIndex, due_ms: Option<i64>) {
         let state = &mut self.tasks[task.usize()];
         if state.due_ms == due_ms {
             return;

@@ -36,7 +36,7 @@ impl State {
         self.to_know.extend(unknown);
     }
 
-    /// Opens a task again, with those that it is a part of.
+    /// Opens a task again, with those that it is a part of. What depends on them and does not run waits for them again.
     pub(super) fn open_with_wholes(&mut self, task: TaskIndex) {
         let mut reopened = BTreeSet::from([task]);
         let mut part = task;
@@ -45,6 +45,17 @@ impl State {
                 reopened.insert(whole);
             }
             part = whole;
+        }
+        let dependents: BTreeSet<TaskIndex> =
+            reopened.iter().flat_map(|task| self.graph.dependents(*task)).collect();
+        for dependent in dependents {
+            if self.tasks[dependent.usize()].status == TaskStatus::Retrying {
+                self.set_due(dependent, None);
+                self.set_status(dependent, TaskStatus::Pending);
+            }
+            if self.tasks[dependent.usize()].status == TaskStatus::Pending {
+                self.tasks[dependent.usize()].is_let_go = false;
+            }
         }
         self.reopen(&reopened);
     }

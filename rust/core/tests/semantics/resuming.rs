@@ -17,6 +17,32 @@ fn what_was_under_way_is_tried_again_and_what_completed_is_not() {
 }
 
 #[test]
+fn what_was_under_way_waits_for_what_it_needs_where_that_is_lost() {
+    check(
+        "run: a, b(a), c(a) asks, d(a) retry=2@50
+         a succeeds
+         c should run
+         d fails
+         => a: completed · b: running · c: running · d: retrying
+         another engine without a
+         => a: running #2 · b: pending · c: pending · d: pending
+         a succeeds
+         => a: completed #2 · b: running #2 · c: pending · d: running #2
+         c should run
+         => a: completed #2 · b: running #2 · c: running #2 · d: running #2",
+    );
+    check(
+        "run slots=1: x, a, b(a)
+         x succeeds
+         a succeeds
+         another engine without a
+         => x: completed · a: running #2 · b: pending
+         a succeeds
+         => x: completed · a: completed #2 · b: running #2",
+    );
+}
+
+#[test]
 fn the_time_without_an_engine_counts_against_nothing() {
     check(
         "run timeout=100: a retry=2@50, ok approval timeout=80

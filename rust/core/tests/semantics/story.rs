@@ -84,6 +84,11 @@ impl Run {
                 self.state = State::fold(&self.events);
                 self.say(|_| Input::Resumed(Box::default()));
             }
+            ["another", "engine", "without", task] => {
+                self.state = State::fold(&self.events);
+                self.record(decide(&self.state, Input::Resumed(Box::default()), self.now_ms));
+                self.say(|run| Input::ValueLost { task: run.find(task), why: "nobody kept it".into() });
+            }
             [task, "is", "known"] => self.say(|run| Input::Reused {
                 task: run.find(task),
                 from: RunId::try_from("r0".to_owned()).expect("it has letters and digits only"),
