@@ -288,11 +288,39 @@ class Flow(Generic[P, R]):
         self.fail_fast = fail_fast
         self.max_concurrency = max_concurrency
         self.resources = dict(resources or {})
+        #: The run to go on with, and what to do where its tasks do something else now.
+        self.resume: object = None
+        self.changed = "refuse"
         self._bound: tuple[Any, ...] = ()
         if looked.is_async and sys.version_info >= (3, 12):
             import inspect
 
             inspect.markcoroutinefunction(self)
+
+    def with_options(self, *, resume: object = None, changed: str = "refuse") -> Flow[P, R]:
+        """The same flow, to be called, awaited or submitted with options that are no arguments of its function.
+
+        Where a run goes on, the body is carried out once more. A call that completed gives its recorded value at once, one
+        that was under way is tried again. A call is the recorded one if the task is of the same name and the arguments
+        are equal; of several such, the first with the first.
+
+        Args:
+            resume: A recorded run of this flow to go on with: its id, or ``"last"``, which starts a new run where the last
+                one is through.
+            changed: What to do where the body makes other calls than are recorded, or a task that completed does something
+                else now: ``"refuse"``, or ``"continue"``, which carries out what is not recorded, and forgets what is not called.
+
+        Raises:
+            UsageError: An option makes no sense.
+
+        The call raises ``WorkflowChangedError``, ``BusyError`` and ``StorageError`` as :meth:`Workflow.run` does.
+        """
+        if changed not in ("refuse", "continue"):
+            raise misused(f"changed is `refuse` or `continue`, not {changed!r}")
+        same: Flow[P, R] = object.__new__(Flow)
+        same.__dict__.update(self.__dict__)
+        same.resume, same.changed = resume, changed
+        return same
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it, wait for its end and return what its body returned, with values in the places of futures.
@@ -307,6 +335,11 @@ class Flow(Generic[P, R]):
         """
         scope = SCOPE.get()
         if scope is not None:
+            if self.resume is not None:
+                raise misused(
+                    f"flow `{self.name}` is part of another one here, and has no run of its own to go on with",
+                    "resume the outer flow",
+                )
             return self._within(args, kwargs)  # type: ignore[no-any-return]
         if self.is_async:
             return self._drive(args, kwargs)  # type: ignore[return-value]
@@ -400,7 +433,16 @@ class Flow(Generic[P, R]):
     def _run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FlowRun:
         from dirigent._flow_run import FlowRun
 
-        return FlowRun(self, (*self._bound, *args), kwargs)
+        args = (*self._bound, *args)
+        if self.resume is not None:
+            from dirigent._flow_resume import ResumedFlowRun
+            from dirigent._history import to_resume
+            from dirigent._run import state_folder
+
+            run_id = to_resume(self.name, self.resume, state_folder())
+            if run_id is not None:
+                return ResumedFlowRun(self, args, kwargs, run_id)
+        return FlowRun(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<flow {self.name}>"

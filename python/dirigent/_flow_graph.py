@@ -50,13 +50,13 @@ class Drawing:
         self._edges: list[tuple[str, str]] = []
         self._stopped_at: str | None = None
 
-    def declare(self, calls: Sequence[Call]) -> int:
+    def declare(self, calls: Sequence[Call]) -> Sequence[int]:
         with self.lock:
             first = len(self._tasks)
             for call in calls:
                 self._edges += [(self._tasks[need], call.name) for need in call.needs]
                 self._tasks.append(call.name)
-        return first
+        return range(first, first + len(calls))
 
     def graph(self) -> FlowGraph:
         return FlowGraph(tuple(self._tasks), tuple(self._edges), self._stopped_at)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._carry import HANDED_ON, OUR_FILES, SIGNAL_TICK_S, OnLoop
+from dirigent._carry import HANDED_ON, OUR_FILES, SIGNAL_TICK_S
 from dirigent._context import Attempt
 from dirigent._errors import (
     TaskCancelledError,
@@ -26,7 +26,10 @@ from dirigent._errors import (
     UsageError,
     WorkflowError,
 )
+from dirigent._fingerprint import fingerprint
+from dirigent._flow_key import key_of
 from dirigent._flow_scope import Call, Fan, Scope
+from dirigent._flow_serving import Serving, arrive
 from dirigent._future import ENDS, SCOPE, Future, MapFuture, futures_in, settled
 from dirigent._options import Task
 from dirigent._run import Run, RunHandle
@@ -93,13 +96,15 @@ class FlowRun:
         self.lock = threading.RLock()
         self.names = {_BODY}
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._session = workflow._session()
+        self._session = self._opened(workflow)
         self.handle = RunHandle(self._session, workflow)
         self._run = Run(self._session, flow.name)
         self._base = contextvars.copy_context()
         self._base.run(SCOPE.set, None)
-        self._serving: _Serving | None = None
+        self._serving: Serving | None = None
         self._terms: dict[int, tuple[str, Task | None]] = {}
+        #: The functions that were called, with their fingerprints, by id.
+        self._codes: dict[int, tuple[object, str]] = {}
         self._calls: list[Call] = []
         self._fans: dict[int, Fan] = {}
         self._items: dict[int, list[Any]] = {}
@@ -114,13 +119,51 @@ class FlowRun:
         self._is_closed = False
         self._is_over = False
 
+    def _opened(self, workflow: Workflow) -> _native.Session:
+        return workflow._session()
+
     # --- declaring ---
 
-    def declare(self, calls: Sequence[Call]) -> int:
-        """Take calls as tasks of the run, and return the index of the first."""
+    def declare(self, calls: Sequence[Call]) -> Sequence[int]:
+        """Take calls as tasks of the run, and return their indices."""
+        self._sign(calls)
         return self._declare(calls, self._session.declare)
 
-    def _declare(self, calls: Sequence[Call], hand_over: Callable[[_native.Plan], Any]) -> int:
+    def _sign(self, calls: Iterable[Call]) -> None:
+        """Note what tells calls from others."""
+        for call in calls:
+            function = call.task.function
+            known = self._codes.get(id(function))
+            if known is None:
+                known = self._codes[id(function)] = (function, fingerprint(function))
+            call.code = f"{known[1]}:{key_of(call)}"
+
+    def _declare(self, calls: Sequence[Call], hand_over: Callable[[_native.Plan], Any]) -> Sequence[int]:
+        plan = self._planned(calls)
+        # Nobody else adds tasks meanwhile: those of the plan get the next places.
+        with self.lock:
+            first = len(self._session)
+            if not self._is_closed:
+                hand_over(plan)
+            if calls and len(self._session) == first:
+                raise self._ended_already()
+            indices = range(first, first + len(calls))
+            self._note(calls, indices)
+        return indices
+
+    def _ended_already(self) -> WorkflowError:
+        return WorkflowError(
+            f"the run of flow `{self.flow.name}` has ended and takes no more tasks", "run.ended"
+        )
+
+    def _note(self, calls: Sequence[Call], indices: Iterable[int]) -> None:
+        self._calls += calls
+        for index, call in zip(indices, calls, strict=True):
+            self._needs[index] = call.needs
+            if call.fan is not None:
+                self._fans[index] = call.fan
+
+    def _planned(self, calls: Sequence[Call]) -> _native.Plan:
         plan = _native.Plan()
         functions: dict[int, int] = {}
         policies: dict[str, int] = {}
@@ -140,24 +183,12 @@ class FlowRun:
                     needs[need] = f"#{need}"
                     plan.refer(needs[need], need)
             named = [needs[need] for need in call.needs]
-            plan.add_function(call.name, named, functions[key], (call,), None, policies[terms], extras)
+            plan.add_function(
+                call.name, named, functions[key], (call,), None, policies[terms], extras, call.code
+            )
         if any(call.task.is_async for call in calls):
             self._need_loop()
-        # Nobody else adds tasks meanwhile: those of the plan get the next places.
-        with self.lock:
-            first = len(self._session)
-            if not self._is_closed:
-                hand_over(plan)
-            if calls and len(self._session) == first:
-                raise WorkflowError(
-                    f"the run of flow `{self.flow.name}` has ended and takes no more tasks", "run.ended"
-                )
-            self._calls += calls
-            for index, call in enumerate(calls, first):
-                self._needs[index] = call.needs
-                if call.fan is not None:
-                    self._fans[index] = call.fan
-        return first
+        return plan
 
     def _terms_of(self, call: Call) -> tuple[str, Task | None]:
         """The policy of a call, and what Python has to know to carry it out."""
@@ -195,8 +226,10 @@ class FlowRun:
             if whole._futures is not None or status != "running":
                 return
             calls = fan.calls(self, items)
-            first = self._declare(calls, lambda plan: self._session.expand(index, attempt, plan, True))
-            whole._futures = [Future(self, first + n, call.name) for n, call in enumerate(calls)]
+            self._sign(calls)
+            indices = self._declare(calls, lambda plan: self._session.expand(index, attempt, plan, True))
+            made = zip(indices, calls, strict=True)
+            whole._futures = [Future(self, part, call.name) for part, call in made]
         whole._is_sized.set()
 
     def items(self, source: Future[Any]) -> list[Any]:
@@ -313,7 +346,7 @@ class FlowRun:
             arrived = self._arrivals.pop(index, ())
         for future in arrived:
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
-                future.get_loop().call_soon_threadsafe(_set, future)
+                future.get_loop().call_soon_threadsafe(arrive, future)
 
     def value(self, future: Future[Any]) -> Any:
         """The value of a task that has ended, or the exception that says why there is none."""
@@ -357,7 +390,7 @@ class FlowRun:
     def _need_loop(self) -> None:
         with self.lock:
             if not self.flow.is_async and self._serving is None:
-                self._serving = _Serving(self._session, self._base)
+                self._serving = Serving(self._session, self._base)
                 self.loop = self._serving.loop
 
     def give_up(self, error: BaseException) -> None:
@@ -372,6 +405,9 @@ class FlowRun:
             self._session.cancel()
 
         threading.Thread(target=end, name="dirigent-end", daemon=True).start()
+
+    def check_all_made(self) -> None:
+        """See that the body, which has returned, has called what it had to."""
 
     def finish(self) -> None:
         """Wait for what the body did not wait for; after that the run takes no more tasks.
@@ -473,11 +509,6 @@ class FlowRun:
         ) from first.error
 
 
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 def _carry_call(call: Call, **context: Any) -> Any:
     args, kwargs = call.arguments()
     return call.task.function(*args, **kwargs, **context)
@@ -515,6 +546,7 @@ def _carry_body(holder: list[FlowRun]) -> Any:
     except BaseException as error:
         run.give_up(error)
         raise
+    run.check_all_made()
     value = settled(returned)
     run.finish()
     return value
@@ -531,57 +563,9 @@ async def _carry_async_body(holder: list[FlowRun]) -> Any:
     except BaseException as error:
         run.give_up(error)
         raise
+    run.check_all_made()
     for future in futures_in(returned):
         await future
     value = settled(returned)
     await run.finish_on_loop()
     return value
-
-
-class _Serving:
-    """An event loop in a thread of its own, for the coroutines of a flow whose body is an ordinary function."""
-
-    def __init__(self, session: _native.Session, base: contextvars.Context) -> None:
-        import asyncio
-
-        self._session = session
-        self._base = base
-        self.loop = asyncio.new_event_loop()
-        self._ended: asyncio.Future[None] = self.loop.create_future()
-        self._thread = threading.Thread(target=self._serve, name="dirigent-loop", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        import asyncio
-
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_until_complete(self._carry_out())
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        finally:
-            asyncio.set_event_loop(None)
-            self.loop.close()
-
-    async def _carry_out(self) -> None:
-        import asyncio
-
-        on_loop = OnLoop(self._session, self._base)
-        descriptor = self._session.wake_descriptor()
-        self.loop.add_reader(descriptor, on_loop.wake)
-        try:
-            on_loop.start(self._session.take_for_loop())
-            await self._ended
-        finally:
-            self.loop.remove_reader(descriptor)
-            running = list(on_loop.tasks.values())
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-
-    def close(self, patience_s: float) -> None:
-        """End the loop, and wait so long for it: a coroutine that does not let itself be cancelled goes on in its thread."""
-        try:
-            self.loop.call_soon_threadsafe(_set, self._ended)
-        except RuntimeError:
-            return
-        self._thread.join(patience_s)

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 class Call:
     """One call of a task: what becomes a task of the run."""
 
-    __slots__ = ("args", "fan", "kwargs", "name", "needs", "task")
+    __slots__ = ("args", "code", "fan", "kwargs", "name", "needs", "own", "task")
 
     def __init__(
         self,
         name: str,
+        own: str,
         task: TaskFunction,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -27,12 +28,16 @@ class Call:
         fan: Fan | None = None,
     ) -> None:
         self.name = name
+        #: The name without the number that tells it from others of the same name.
+        self.own = own
         self.task = task
         self.args = args
         self.kwargs = kwargs
         self.needs = needs
         #: Set where this is no call, but stands for as many as there will be.
         self.fan = fan
+        #: What tells it from other calls in a record, once somebody asked.
+        self.code = ""
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, with values in the places of futures."""
@@ -51,8 +56,8 @@ class CallGround(Ground, Protocol):
     lock: threading.RLock
     names: set[str]
 
-    def declare(self, calls: Sequence[Call]) -> int:
-        """Take calls as tasks, and return the index of the first."""
+    def declare(self, calls: Sequence[Call]) -> Sequence[int]:
+        """Take calls as tasks, and return their indices. They may get other names."""
 
 
 class Scope:
@@ -68,8 +73,9 @@ class Scope:
     def call(self, task: TaskFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Make a call a task of the run."""
         (args, kwargs), needs = held(self._ground, (args, kwargs))
-        call = Call(self.name(task.name), task, args, kwargs, needs)
-        return Future(self._ground, self._ground.declare([call]), call.name)
+        call = Call(self.name(task.name), self._prefix + task.name, task, args, kwargs, needs)
+        (index,) = self._ground.declare([call])
+        return Future(self._ground, index, call.name)
 
     def map(
         self, task: TaskFunction, items: Any, bound: tuple[Any, ...], common: dict[str, Any]
@@ -78,13 +84,14 @@ class Scope:
         (bound, common), needs = held(self._ground, (bound, common))
         if isinstance(items, Future) or (isinstance(items, MapFuture) and items._index is not None):
             return self._map_later(task, items, bound, common, needs)
-        calls = []
+        calls, own = [], self._prefix + task.name
         for item in items:
             item, more = held(self._ground, item)
             both = tuple(dict.fromkeys((*needs, *more)))
-            calls.append(Call(self.name(task.name), task, (*bound, item), common, both))
-        first = self._ground.declare(calls) if calls else 0
-        futures = [Future[Any](self._ground, first + n, call.name) for n, call in enumerate(calls)]
+            calls.append(Call(self.name(task.name), own, task, (*bound, item), common, both))
+        indices = self._ground.declare(calls) if calls else ()
+        made = zip(indices, calls, strict=True)
+        futures = [Future[Any](self._ground, index, call.name) for index, call in made]
         return MapFuture(self._ground, calls[0].name if calls else task.name, futures)
 
     def _map_later(
@@ -97,14 +104,16 @@ class Scope:
     ) -> MapFuture[Any]:
         if source._ground is not self._ground:
             held(self._ground, source)
-        whole = MapFuture[Any](self._ground, self.name(f"{task.name}.map"), None)
+        own = f"{task.name}.map"
+        whole = MapFuture[Any](self._ground, self.name(own), None)
         fan = Fan(whole, task, source, bound, common, needs)
         draws = self._ground.draws
         # It is sized as soon as what it goes over has a size: the calls themselves wait one by one.
         sizing = source._sizing_needs if isinstance(source, MapFuture) and not draws else source._needs
         whole._sizing_needs = tuple(dict.fromkeys((*sizing, *needs)))
-        call = Call(whole.name, task, (), {}, whole._sizing_needs, fan)
-        whole._index = self._ground.declare([call])
+        call = Call(whole.name, self._prefix + own, task, (), {}, whole._sizing_needs, fan)
+        (whole._index,) = self._ground.declare([call])
+        whole.name = call.name
         chain = source._chain if isinstance(source, MapFuture) and not draws else ()
         whole._chain = (whole._index, *chain)
         return whole
@@ -158,5 +167,5 @@ class Fan:
             while name in ground.names:
                 name += "+"  # somebody named a task so
             ground.names.add(name)
-            calls.append(Call(name, self.task, (*self.bound, item), self.common, needs))
+            calls.append(Call(name, str(number), self.task, (*self.bound, item), self.common, needs))
         return calls

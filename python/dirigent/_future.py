@@ -276,7 +276,7 @@ class MapFuture(Sequence[Future[T]]):
         return f"<MapFuture of {self.name!r}: {size}>"
 
 
-class _Place:
+class Place:
     """Where a future stood among arguments."""
 
     __slots__ = ("future",)
@@ -293,18 +293,18 @@ def held(ground: Ground, arguments: Any) -> tuple[Any, tuple[int, ...]]:
     """
     needs: dict[int, None] = {}
 
-    def hold(future: Future[Any] | MapFuture[Any]) -> _Place:
+    def hold(future: Future[Any] | MapFuture[Any]) -> Place:
         if future._ground is not ground:
             raise misused(f"{future!r} belongs to another run", "pass its result()")
         needs.update(dict.fromkeys(future._needs))
-        return _Place(future)
+        return Place(future)
 
     return _replaced(arguments, FUTURES, hold), tuple(needs)
 
 
 def given(arguments: Any) -> Any:
     """Arguments that were held, with values in the places of futures."""
-    return _replaced(arguments, (_Place,), lambda place: place.future._value())
+    return _replaced(arguments, (Place,), lambda place: place.future._value())
 
 
 FUTURES: tuple[type, ...] = (Future, MapFuture)

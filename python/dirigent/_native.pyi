@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any, final
 
 __all__ = [
+    "Again",
     "Crew",
     "Plan",
     "Seat",
@@ -83,6 +84,7 @@ class Plan:
         kwargs: dict[str, Any] | None,
         policy: int,
         extras: Any,
+        code: str | None = None,
     ) -> int: ...
     def add_functions(
         self,
@@ -197,6 +199,12 @@ class Session:
     def set_value(self, task: int, value: Any) -> None: ...
     def error(self, task: int) -> BaseException | None: ...
     def events(self, from_: int, at_most_s: float) -> list[str] | None: ...
+
+@final
+class Again:
+    def __new__(cls, session: Session) -> Again: ...
+    def calls(self) -> list[tuple[int, int | None, str, str | None, str]]: ...
+    def place(self, plan: Plan, places: Sequence[int]) -> None: ...
 
 @final
 class Crew:

@@ -11,6 +11,7 @@ use crate::retry::delay_ms;
 use crate::spec::Task;
 use crate::state::{State, TaskState, TaskStatus};
 use crate::value::Kept;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Everything that can be said to a run from outside.
@@ -236,11 +237,12 @@ fn resumed(state: &State, origin: Box<Origin>, now_ms: i64) -> Vec<Fact> {
 ///
 /// Nothing when the run waits for its workers, or for a time to come, or is through.
 pub fn follow(state: &State, now_ms: i64) -> Vec<Fact> {
-    follow_within(state, now_ms, u32::MAX)
+    follow_within(state, now_ms, u32::MAX, &HashSet::new())
 }
 
-/// The same where at most so many more tasks may take a slot, since other runs have the others.
-pub fn follow_within(state: &State, now_ms: i64, free: u32) -> Vec<Fact> {
+/// The same where at most so many more tasks may take a slot, since other runs have the others, and some may not start yet,
+/// since nobody knows how to carry them out.
+pub fn follow_within(state: &State, now_ms: i64, free: u32, held_back: &HashSet<TaskIndex>) -> Vec<Fact> {
     let Some(header) = state.header() else {
         return Vec::new();
     };
@@ -293,7 +295,7 @@ pub fn follow_within(state: &State, now_ms: i64, free: u32) -> Vec<Fact> {
         return facts;
     }
     let attempt = |task: TaskIndex| state.tasks()[task.usize()].attempts + 1;
-    let to_start = state.to_start(now_ms, free);
+    let to_start = state.to_start(now_ms, free, held_back);
     to_start.into_iter().map(|task| Fact::AttemptStarted { task, attempt: attempt(task) }).collect()
 }
 

@@ -3,7 +3,7 @@
 use crate::ids::TaskIndex;
 use crate::spec::{Claim, Policy, Resource};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// What decides who goes first: priority, then the order of declaration.
 type Place = (Reverse<i32>, TaskIndex);
@@ -42,18 +42,28 @@ impl Ready {
     }
 
     /// The first tasks that fit into what is free, in the order in which they should start; it is less by them afterwards.
-    pub(crate) fn pick(&self, slots: &mut usize, use_of: &mut Use, now_ms: i64) -> Vec<TaskIndex> {
+    pub(crate) fn pick(
+        &self,
+        slots: &mut usize,
+        use_of: &mut Use,
+        held_back: &HashSet<TaskIndex>,
+        now_ms: i64,
+    ) -> Vec<TaskIndex> {
+        let may_start = |place: &&Place| !held_back.contains(&place.1);
         let mut picked = Vec::new();
         if let [class] = &self.classes[..]
             && class.claims.is_empty()
             && !class.slotless
         {
-            picked.extend(class.tasks.iter().take(*slots).map(|(_, task)| *task));
+            picked.extend(class.tasks.iter().filter(may_start).take(*slots).map(|(_, task)| *task));
             *slots -= picked.len();
             return picked;
         }
-        let mut heads: Vec<_> =
-            self.classes.iter().map(|class| (class, class.tasks.iter().peekable())).collect();
+        let mut heads: Vec<_> = self
+            .classes
+            .iter()
+            .map(|class| (class, class.tasks.iter().filter(may_start).peekable()))
+            .collect();
         loop {
             let fitting = heads.iter_mut().enumerate().filter(|(_, (class, _))| {
                 (class.slotless || *slots > 0) && use_of.fits(&class.claims, now_ms)
@@ -95,6 +105,10 @@ impl Use {
     pub(crate) fn new(resources: &[Resource]) -> Self {
         let count = resources.len();
         Self { resources: resources.to_vec(), held: vec![0; count], taken: vec![VecDeque::new(); count] }
+    }
+
+    pub(crate) fn resources(&self) -> &[Resource] {
+        &self.resources
     }
 
     fn fits(&mut self, claims: &[Claim], now_ms: i64) -> bool {

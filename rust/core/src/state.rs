@@ -10,7 +10,8 @@ use crate::event::{CancelReason, Event, Origin, SkipReason, Verdict};
 use crate::graph::Graph;
 use crate::ids::{RunId, TaskIndex};
 use crate::ready::{Ready, Use, claims_of};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::spec::Resource;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 /// The head of a run.
@@ -202,6 +203,11 @@ impl State {
         own.chain(rate).filter(|due_ms| *due_ms > now_ms).min()
     }
 
+    /// What there is only so much of.
+    pub fn resources(&self) -> &[Resource] {
+        self.use_of.resources()
+    }
+
     /// Whether a task waits for nothing but its turn and claims this resource.
     fn awaits(&self, resource: u32, now_ms: i64) -> bool {
         let claims_it =
@@ -272,8 +278,13 @@ impl State {
         })
     }
 
-    /// The tasks to start now: those tried again first, then by priority and order.
-    pub(crate) fn to_start(&self, now_ms: i64, at_most: u32) -> Vec<TaskIndex> {
+    /// The tasks to start now, without those held back: those tried again first, then by priority and order.
+    pub(crate) fn to_start(
+        &self,
+        now_ms: i64,
+        at_most: u32,
+        held_back: &HashSet<TaskIndex>,
+    ) -> Vec<TaskIndex> {
         let Some(header) = &self.header else {
             return Vec::new();
         };
@@ -286,8 +297,8 @@ impl State {
         for task in self.to_try_again(now_ms) {
             again.insert(task, &self.tasks[task.usize()].spec.policy);
         }
-        let mut picked = again.pick(&mut free, &mut use_of, now_ms);
-        picked.extend(self.ready.pick(&mut free, &mut use_of, now_ms));
+        let mut picked = again.pick(&mut free, &mut use_of, held_back, now_ms);
+        picked.extend(self.ready.pick(&mut free, &mut use_of, held_back, now_ms));
         picked
     }
 }
@@ -442,7 +453,19 @@ mod tests {
         for fact in declared.into_iter().chain([skipped]) {
             state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
         }
-        assert_eq!(state.to_start(0, u32::MAX), []);
+        assert_eq!(state.to_start(0, u32::MAX, &HashSet::new()), []);
+    }
+
+    #[test]
+    fn what_is_held_back_keeps_nobody_else_waiting() {
+        let tasks = vec![task(&function(), Policy::default()), task(&function(), Policy::default())];
+        let mut state = State::default();
+        for fact in created(tasks) {
+            state.apply(&Event { seq: state.next_seq(), at_ms: 0, fact });
+        }
+        let held_back = HashSet::from([TaskIndex(0)]);
+        assert_eq!(state.to_start(0, 1, &held_back), [TaskIndex(1)]);
+        assert_eq!(state.to_start(0, 1, &HashSet::new()), [TaskIndex(0)]);
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! A worker that reports an end starts what follows from it in the same breath. Nothing in a turn waits: to append, to apply
 //! and to ask are short. A commit is no part of a turn: others take theirs meanwhile.
 
+mod taking_up;
+
 use crate::asked::Asked;
 use crate::clock::Clock;
 use crate::fault::EngineError;
@@ -19,13 +21,12 @@ use crate::names::{RUN_VARIABLE, SIGTERM, attempt_folder, counts, signal};
 use crate::plan::Plan;
 use crate::slots::Slots;
 use crate::timer::Timer;
-use dirigent_core::decide::{Input, decide, follow, follow_within};
-use dirigent_core::event::{Event, Fact, Origin};
+use dirigent_core::decide::{Input, decide, follow_within};
+use dirigent_core::event::{Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Action;
 use dirigent_core::state::{State, TaskState, TaskStatus};
-use dirigent_core::value::Kept;
 use dirigent_journal::known::Done;
 use dirigent_journal::store::Request;
 use dirigent_process::{Attempt, Report, Worker};
@@ -64,6 +65,8 @@ pub(crate) struct Conductor {
     timer_ms: Option<i64>,
     clock: Clock,
     state: Arc<State>,
+    /// Tasks that may not start yet, since nobody knows how to carry them out.
+    held_back: HashSet<TaskIndex>,
     closing: bool,
     failure: Option<EngineError>,
 }
@@ -101,6 +104,7 @@ impl Shared {
                 timer_ms: None,
                 clock: Clock::start(),
                 state: Arc::new(state),
+                held_back: HashSet::new(),
                 closing: false,
                 failure: None,
             }),
@@ -141,7 +145,7 @@ impl Shared {
         let mut heard = 0;
         loop {
             match self.0.journal.wait_to_write() {
-                Wanted::End => return,
+                Wanted::End => return self.0.journal.let_go(),
                 Wanted::Commit => self.commit(),
                 Wanted::Look => {
                     let requests = match self.0.journal.requests(heard) {
@@ -182,48 +186,6 @@ impl Drop for Ear {
 }
 
 impl Conductor {
-    /// Takes up what is recorded. `why_lost` says of a value why it cannot be had, if that is so.
-    ///
-    /// # Errors
-    ///
-    /// The run is over.
-    pub(crate) fn take_up(
-        &mut self,
-        origin: Origin,
-        why_lost: &dyn Fn(&Kept) -> Option<String>,
-    ) -> Result<(), EngineError> {
-        let now_ms = self.clock.now_ms();
-        let facts = decide(&self.state, Input::Resumed(Box::new(origin)), now_ms);
-        if facts.is_empty() {
-            let verdict = self.state.end().map_or("has not begun", |end| end.verdict.name());
-            self.close();
-            return Err(EngineError::Over { run: self.run.to_string(), verdict });
-        }
-        self.record(facts, now_ms);
-        let mut is_known: HashSet<TaskIndex> = HashSet::new();
-        loop {
-            // What is carried out again needs values itself.
-            let needed: Vec<(TaskIndex, Arc<Kept>)> = self
-                .state
-                .needed_values()
-                .filter(|(task, _)| !is_known.contains(task))
-                .map(|(task, value)| (task, Arc::clone(value)))
-                .collect();
-            if needed.is_empty() {
-                break;
-            }
-            for (task, value) in needed {
-                is_known.insert(task);
-                if let Some(why) = why_lost(&value) {
-                    let facts = decide(&self.state, Input::ValueLost { task, why: why.into() }, now_ms);
-                    self.record(facts, now_ms);
-                }
-            }
-        }
-        self.settle(now_ms);
-        Ok(())
-    }
-
     /// Carries out the plan.
     pub(crate) fn begin(&mut self, plan: Plan) {
         let (workflow, tasks) = plan.workflow.into_parts();
@@ -338,7 +300,7 @@ impl Conductor {
         self.slots.give_back(ended);
         let slots = self.slots.clone();
         let mut table = slots.lock();
-        let facts = follow_within(&self.state, now_ms, table.free());
+        let facts = follow_within(&self.state, now_ms, table.free(), &self.held_back);
         let takes_slot = |fact: &&Fact| match fact {
             Fact::AttemptStarted { task, .. } => {
                 self.state.task(*task).is_some_and(|task| !task.spec.policy.slotless)
@@ -348,7 +310,10 @@ impl Conductor {
         let count = u32::try_from(facts.iter().filter(takes_slot).count()).unwrap_or(u32::MAX);
         table.take(count);
         self.slots_taken += count;
-        if facts.is_empty() && table.free() == 0 && !follow(&self.state, now_ms).is_empty() {
+        if facts.is_empty()
+            && table.free() == 0
+            && !follow_within(&self.state, now_ms, u32::MAX, &self.held_back).is_empty()
+        {
             // The thread first: to hurry where there is none would be lost.
             if let Err(error) = self.timer.stand_by(self.teller()) {
                 drop(table);

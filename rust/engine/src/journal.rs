@@ -24,8 +24,8 @@ pub struct Journal {
     closed: Condvar,
     /// There is something for the writer's thread.
     writes: Condvar,
-    /// Where they are kept; in memory alone where there is none.
-    writer: Option<Mutex<RunWriter>>,
+    /// Where they are kept, until nothing more will come; in memory alone where there is none.
+    writer: Option<Mutex<Option<RunWriter>>>,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ impl Journal {
             events: recorded.into_iter().map(Arc::new).collect(),
             ..Inner::default()
         };
-        Self { inner: Mutex::new(inner), writer: Some(Mutex::new(writer)), ..Self::default() }
+        Self { inner: Mutex::new(inner), writer: Some(Mutex::new(Some(writer))), ..Self::default() }
     }
 
     /// The events of a run that is looked at, and to which nothing is added.
@@ -129,6 +129,9 @@ impl Journal {
             return Ok(Vec::new());
         };
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = &mut *writer else {
+            return Ok(Vec::new());
+        };
         let (batch, done) = {
             let mut inner = self.lock();
             (std::mem::take(&mut inner.pending), std::mem::take(&mut inner.done))
@@ -166,9 +169,21 @@ impl Journal {
 
     /// What others asked of the run since the request with this number.
     pub(crate) fn requests(&self, after: i64) -> Result<Vec<Request>, JournalError> {
-        match &self.writer {
-            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).requests(after),
-            None => Ok(Vec::new()),
+        let writer = self.writer.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner));
+        match writer.as_deref() {
+            Some(Some(writer)) => writer.requests(after),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Lets others go on with the run, where everything is recorded that will ever be. Not to be called within a turn.
+    pub(crate) fn let_go(&self) {
+        let is_over = {
+            let inner = self.lock();
+            inner.is_closed && inner.pending.is_empty()
+        };
+        if let Some(writer) = self.writer.as_ref().filter(|_| is_over) {
+            *writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 

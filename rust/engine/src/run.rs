@@ -148,6 +148,7 @@ impl Run {
     pub fn wait(mut self) -> Result<Arc<State>, EngineError> {
         self.is_left = true;
         self.journal.wait_until_closed();
+        self.journal.let_go();
         // A worker that has ended is waited for outside of any turn: it may still speak.
         let worker = self.control.conductor.lock().take_worker();
         drop(worker);
@@ -241,6 +242,17 @@ impl Control {
         let tasks = make(next_index(conductor.state()));
         conductor.turn(Input::Declared(tasks));
         drop(conductor);
+        self.commit();
+    }
+
+    /// Keeps tasks from starting until they are let go: nobody knows yet how to carry them out.
+    pub fn hold_back(&self, tasks: impl Iterator<Item = TaskIndex>) {
+        self.conductor.lock().hold_back(tasks);
+    }
+
+    /// Lets tasks start that were held back; those of which `lost` says why their values cannot be had are carried out again.
+    pub fn let_go(&self, tasks: &[TaskIndex], lost: Vec<(TaskIndex, Box<str>)>) {
+        self.conductor.lock().let_go(tasks, lost);
         self.commit();
     }
 

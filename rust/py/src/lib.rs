@@ -47,6 +47,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
+    module.add_class::<workflow::again::Again>()?;
     module.add_class::<workflow::seat::Seat>()?;
     module.add_class::<workflow::crew::Crew>()?;
     Ok(())

@@ -13,4 +13,5 @@ pub(crate) mod reuse;
 pub(crate) mod seat;
 pub(crate) mod total;
 pub(crate) mod session;
+pub(crate) mod again;
 pub(crate) mod crew;

@@ -84,6 +84,8 @@ struct Declared {
     policy: u32,
     kind: Kind,
     extras: Option<Py<PyAny>>,
+    /// What tells what it does from what others do, instead of the function's own code.
+    code: Option<Arc<str>>,
 }
 
 /// A workflow being declared.
@@ -162,8 +164,8 @@ impl Plan {
         number(self.functions.len() - 1)
     }
 
-    /// Adds a task that calls a function.
-    #[pyo3(signature = (name, needs, function, args, kwargs, policy, extras))]
+    /// Adds a task that calls a function. `code` tells the call from others, where that is more than the function's own.
+    #[pyo3(signature = (name, needs, function, args, kwargs, policy, extras, code=None))]
     #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
     fn add_function(
         &mut self,
@@ -175,9 +177,12 @@ impl Plan {
         kwargs: Option<Py<PyDict>>,
         policy: u32,
         extras: Option<Py<PyAny>>,
+        code: Option<String>,
     ) -> PyResult<u32> {
         let call = Call { function, args, kwargs, wants: Vec::new(), extras: None };
-        self.add(py, name, needs, policy, Kind::Function(call), extras)
+        let place = self.add(py, name, needs, policy, Kind::Function(call), extras)?;
+        self.declared[place as usize].code = code.map(Into::into);
+        Ok(place)
     }
 
     /// Adds tasks that call functions, each as `(name, action, needs)`. `numbers` has the number of each action by its id.
@@ -298,6 +303,7 @@ impl Plan {
                 Kind::Approval(prompt) => Kind::Approval(Arc::clone(prompt)),
             },
             extras: task.extras.as_ref().map(|extras| extras.clone_ref(py)),
+            code: task.code.clone(),
         });
         let ids = PyDict::new(py);
         for (id, name) in (0u32..).zip(&names) {
@@ -377,7 +383,7 @@ impl Plan {
             Some(needs) => self.ids_of(needs)?,
         };
         self.places[id as usize] = number(self.declared.len());
-        self.declared.push(Declared { name: id, needs, policy, kind, extras });
+        self.declared.push(Declared { name: id, needs, policy, kind, extras, code: None });
         Ok(number(self.declared.len() - 1))
     }
 
@@ -439,7 +445,7 @@ impl Plan {
                     (
                         Action::Function {
                             function: Arc::clone(&function.shown),
-                            code: function.code.get().cloned(),
+                            code: task.code.clone().or_else(|| function.code.get().cloned()),
                         },
                         Some(call),
                     )

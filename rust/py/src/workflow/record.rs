@@ -5,7 +5,7 @@ use dirigent_cli::fault::CliError;
 use dirigent_cli::record::holder;
 use dirigent_core::event::Event;
 use dirigent_core::ids::RunId;
-use dirigent_core::spec::{Action, Task};
+use dirigent_core::spec::{Action, Resource, Task};
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_journal::store::Durability;
@@ -33,8 +33,13 @@ pub(crate) fn open(
     Ok(Some((store, writer, recorded)))
 }
 
-/// Whether tasks are those of a recorded run, or in what they differ.
-pub(crate) fn fit(state: &State, tasks: &[Arc<Task>], keeps_changed: bool) -> Result<(), String> {
+/// Whether tasks are those of a recorded run, or in what they differ. A flow declares its body alone: the rest follows.
+pub(crate) fn fit(
+    state: &State,
+    tasks: &[Arc<Task>],
+    resources: &[Resource],
+    keeps_changed: bool,
+) -> Result<(), String> {
     let roots: Vec<&TaskState> = state.tasks().iter().filter(|task| task.parent.is_none()).collect();
     let name = |spec: &Task| printable(&spec.name);
     for (root, task) in roots.iter().zip(tasks) {
@@ -57,7 +62,12 @@ pub(crate) fn fit(state: &State, tasks: &[Arc<Task>], keeps_changed: bool) -> Re
             return Err(format!("task `{}` does something else now", name(task)));
         }
     }
-    match roots.len() == tasks.len() {
+    let is_flow = tasks.first().is_some_and(|task| task.policy.decides);
+    // The tasks that it is still to declare name resources by their places.
+    if is_flow && !state.resources().iter().map(|it| &it.name).eq(resources.iter().map(|it| &it.name)) {
+        return Err("its resources have other names now".to_owned());
+    }
+    match roots.len() == tasks.len() || (is_flow && roots.len() > tasks.len()) {
         true => Ok(()),
         false => Err(format!("it had {} tasks, and there are {} now", roots.len(), tasks.len())),
     }

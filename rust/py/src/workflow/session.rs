@@ -66,7 +66,7 @@ enum Begin {
 /// A run, from Python.
 #[pyclass(module = "dirigent._native", frozen)]
 pub(crate) struct Session {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     run: Mutex<Option<Run>>,
     feed: Feed,
     begin: Mutex<Option<Begin>>,
@@ -130,9 +130,11 @@ impl Session {
         shared.control.set(run.control()).map_err(|_| bug("a run that began twice"))?;
         let begin = match begin {
             Some(resumed) => {
-                let fits = shared.look(|state| fit(state, workflow.tasks(), options.keeps_changed));
+                let fits = shared
+                    .look(|state| fit(state, workflow.tasks(), &options.resources, options.keeps_changed));
                 fits.map_err(|message| changed(py, &id, &message))?;
                 shared.find_groups();
+                shared.hold_back_calls();
                 resumed
             }
             None => Begin::New(Box::new(dirigent_engine::Plan {
@@ -578,7 +580,8 @@ impl Session {
     fn add(&self, py: Python<'_>, plan: &Plan) -> PyResult<(u32, Vec<Arc<Task>>)> {
         let first = u32::try_from(self.look(|state| state.tasks().len())).unwrap_or(u32::MAX);
         let Built { tasks, calls, functions } = plan.build(py, first)?;
-        self.shared.take_in(py, calls, &functions);
+        // Of a run that goes on, calls of the last tasks may not be known.
+        self.shared.take_in_at(py, first as usize, calls, &functions);
         Ok((first, tasks.into_iter().map(Arc::new).collect()))
     }
 

@@ -150,6 +150,17 @@ impl Shared {
         calls: Vec<Option<Call>>,
         functions: &[Arc<Function>],
     ) {
+        self.take_in_places(py, first.., calls, functions);
+    }
+
+    /// The same for any indices.
+    pub(crate) fn take_in_places(
+        &self,
+        py: Python<'_>,
+        at: impl Iterator<Item = usize>,
+        calls: Vec<Option<Call>>,
+        functions: &[Arc<Function>],
+    ) {
         let mut known = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         let places: Vec<u32> = functions.iter().map(|function| known.place(py, function)).collect();
         drop(known);
@@ -160,7 +171,7 @@ impl Shared {
         };
         let placed = calls.into_iter().map(|call| call.map(placed));
         let mut known = self.calls.write().unwrap_or_else(PoisonError::into_inner);
-        for (place, call) in (first..).zip(placed) {
+        for (place, call) in at.zip(placed) {
             if known.len() <= place {
                 known.resize_with(place + 1, || None);
             }
@@ -226,13 +237,15 @@ impl Shared {
     /// Finds again which tasks of a recorded run consisted of which.
     pub(crate) fn find_groups(&self) {
         let groups = self.look(|state| {
+            // What consists of tasks in a flow is a map.
+            let is_flow = state.task(TaskIndex(0)).is_some_and(|body| body.spec.policy.decides);
             let tasks = (0u32..).map(TaskIndex).zip(state.tasks());
             let wholes = tasks.filter(|(_, task)| task.consists_of_tasks());
             let group = |(index, whole): (TaskIndex, &TaskState)| {
                 let parts: Vec<(TaskIndex, &TaskState)> =
                     state.parts(index).filter_map(|part| Some((part, state.task(part)?))).collect();
                 let (first, part) = parts.first()?;
-                let is_list = part.spec.name.strip_prefix(&*whole.spec.name) == Some("[0]");
+                let is_list = is_flow || part.spec.name.strip_prefix(&*whole.spec.name) == Some("[0]");
                 let name = |part: &TaskState| own_name(&whole.spec.name, &part.spec.name);
                 let names = (!is_list).then(|| parts.iter().map(|(_, part)| name(part)).collect());
                 let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
@@ -241,6 +254,15 @@ impl Shared {
             wholes.filter_map(group).collect()
         });
         *hold(&self.groups) = groups;
+    }
+
+    /// Holds back what a flow has recorded besides its body, until that has called it again.
+    pub(crate) fn hold_back_calls(&self) {
+        let count = self.look(|state| {
+            let is_flow = state.task(TaskIndex(0)).is_some_and(|body| body.spec.policy.decides);
+            if is_flow { state.tasks().len() } else { 0 }
+        });
+        self.control().hold_back((1..u32::try_from(count).unwrap_or(u32::MAX)).map(TaskIndex));
     }
 
     /// What a thread needs to carry out a job: `(task, attempt, callable, args, kwargs, extras)`.
