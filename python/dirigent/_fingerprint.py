@@ -5,6 +5,7 @@ Bytecode, not source: comments and layout change nothing, and what was typed int
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import sys
@@ -31,6 +32,11 @@ def fingerprint(action: Callable[..., object]) -> str:
 
 
 def _parts(action: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(action, functools.partial):
+        yield from _values(action.args)
+        for name, value in sorted(action.keywords.items()):
+            yield name
+            yield from _values([value])
     function = _function(action)
     if function is None:
         yield f"{type(action).__module__}.{type(action).__qualname__}"
