@@ -65,7 +65,7 @@ def answers(state: Path, runs: list[str]) -> dict[tuple[str, ...], tuple[int, st
     """What the program says of a state folder. Where it is an error, it says what is wrong, and what to do."""
     questions: list[tuple[str, ...]] = [("runs", "--json"), ("doctor",)]
     questions += [("verify", run) for run in runs] + [("export", runs[0]), ("show", runs[2], "--json")]
-    said = {}
+    said: dict[tuple[str, ...], tuple[int, str]] = {}
     for question in questions:
         done = asked(state, *question)
         if question == ("doctor",):
@@ -243,7 +243,7 @@ def test_a_task_whose_value_is_lost_runs_again_where_it_is_needed(tmp_path: Path
     state, ledger, fuse = tmp_path / "state", tmp_path / "ledger", tmp_path / "fuse"
     fuse.touch()
     options: dict[str, Any] = {"env": {**os.environ, "DIRIGENT_STATE_DIR": str(state)}, "timeout": DEADLINE_S}
-    command = [sys.executable, "-c", CUT_SHORT, ledger, fuse]
+    command: list[str | Path] = [sys.executable, "-c", CUT_SHORT, ledger, fuse]
     assert subprocess.run(command, **options).returncode == -9
     if how != "whole":
         [artifact] = [path for path in (state / "artifacts").rglob("*") if path.is_file()]
