@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dirigent import Flow, TaskContext, TaskFailedError, flow, task
+from dirigent._flow_run import FlowRun
 
 LEDGER = Path(sys.argv[2]) if __name__ == "__main__" else Path(os.devnull)
 
@@ -194,6 +195,31 @@ async def asynchronous(x: int) -> Any:
     return chains, await later(x), later.map(numbers), total(numbers)
 
 
+@flow
+def raising(x: int) -> None:
+    """The process is killed when it is recorded that the body raised, and nothing else."""
+    began = later(x)
+    while began.status != "completed":
+        time.sleep(0.001)
+    slow(x)
+    raise LookupError(f"no such {x}")
+
+
+@task
+def slow(x: int) -> None:
+    for _ in range(200):
+        time.sleep(0.005)
+
+
+def killed_when_it_raised(run: FlowRun, _: BaseException) -> None:
+    def kill() -> None:
+        while run._session.wait_task(0, 1.0) is None:
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+
+
 FLOWS: dict[str, tuple[Flow[..., Any], int]] = {
     "loop": (loop, 20),
     "branch": (branch, 3),
@@ -208,7 +234,9 @@ FLOWS: dict[str, tuple[Flow[..., Any], int]] = {
 
 def main() -> None:
     """Carry a flow out, or go on with its last run."""
-    chosen, argument = FLOWS[sys.argv[1]]
+    chosen, argument = {**FLOWS, "raising": (raising, 1)}[sys.argv[1]]
+    if chosen is raising:
+        FlowRun.give_up = killed_when_it_raised  # type: ignore[method-assign]
     if "resume" in sys.argv[4:]:
         chosen = chosen.with_options(resume="last")
     value: Callable[[int], Any] = chosen

@@ -27,7 +27,7 @@ from dirigent import (
 from dirigent._flow import TaskFunction
 
 from tests.children import DEADLINE_S
-from tests.durable_flows import FLOWS
+from tests.durable_flows import FLOWS, raising
 from tests.flows import until_interrupted
 
 PROGRAM = Path(__file__).with_name("durable_flows.py")
@@ -140,6 +140,18 @@ def test_a_flow_goes_on_after_ctrl_c(name: str, tmp_path: Path) -> None:
         assert json.loads(stopped.value.read_text()) == value, stop_at
         assert stopped.run().ok and sorted(ends(unbroken.run())) == sorted(ends(stopped.run())), stop_at
         check_nothing_is_made_twice(stopped, before)
+
+
+def test_a_body_that_had_raised_when_it_was_killed_is_not_carried_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program("raising", tmp_path / "raising")
+    assert program.carry_out() == -signal.SIGKILL
+    monkeypatch.setenv("DIRIGENT_STATE_DIR", str(program.state))
+    with pytest.raises(TaskFailedError, match="raised LookupError: no such 1"):
+        raising.with_options(resume="last")(1)
+    run = program.run()
+    assert (run.verdict, run.tasks["slow"].status) == ("failed", "cancelled")
 
 
 # --- in this process ----------------------------------------------------------------------------

@@ -448,7 +448,7 @@ impl Session {
             if away {
                 self.shared.queue.step_back(this_thread());
             }
-            status
+            status.inspect(|_| self.shared.commit())
         })
     }
 
