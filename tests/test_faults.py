@@ -318,7 +318,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     [
         pytest.param(
             0,
-            marks=pytest.mark.xfail(reason="a run whose last events cannot be recorded is told to be over"),
             id="last",
         ),
         pytest.param(1, id="more"),

@@ -417,14 +417,11 @@ def test_where_nothing_is_to_go_on_that_is_told() -> None:
 
 
 #: Needs a change of the engine.
-held_by_ourselves = pytest.mark.xfail(reason="a run that has ended is held until its handle is gone")
-ended_by_refusal = pytest.mark.xfail(reason="a run that is refused is recorded as cancelled")
 needs_lost_value = pytest.mark.xfail(
     reason="a map is told of its needs before their lost values are made again"
 )
 
 
-@held_by_ourselves
 def test_a_run_that_is_over_does_not_go_on() -> None:
     wf = Workflow("w").add_task("a", lambda: 1)
     run = wf.run_sync()
@@ -443,7 +440,6 @@ def test_a_map_under_way_whose_need_was_not_kept_goes_on(program: Program) -> No
     assert run.ok and run["total"] == (ROWS, [10, 20, 30])
 
 
-@held_by_ourselves
 def test_a_cancelled_run_goes_on() -> None:
     gate, began, calls = threading.Event(), threading.Event(), []
 
@@ -464,7 +460,6 @@ def test_a_cancelled_run_goes_on() -> None:
     assert run.ok and run["slow"] == 2 and calls == ["first", "slow", "slow"]
 
 
-@ended_by_refusal
 def test_changed_code_is_refused_unless_it_is_wanted(program: Program) -> None:
     run_id = program.killed()
     text = program.path.read_text()
@@ -477,7 +472,6 @@ def test_changed_code_is_refused_unless_it_is_wanted(program: Program) -> None:
     assert run.ok and run["rows"] == ROWS, "what completed keeps its value"
 
 
-@ended_by_refusal
 def test_a_workflow_of_other_tasks_does_not_go_on_with_a_run(program: Program) -> None:
     run_id = program.killed()
     text = program.path.read_text()

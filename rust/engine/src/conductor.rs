@@ -129,9 +129,14 @@ impl Shared {
                 events.iter().for_each(|event| conductor.pass_on(event));
                 conductor.close_if_over();
             }
-            // The writer's thread tries again; until then nothing goes on.
-            Err(error) if error.is_full() => {}
-            Err(error) => self.lock().fail(error.into()),
+            Err(error) => {
+                let mut conductor = self.lock();
+                // Where there is no room the writer's thread tries again, and until then nothing goes on, unless somebody
+                // does not want to wait.
+                if !error.is_full() || conductor.state.cancel().is_some() {
+                    conductor.fail(error.into());
+                }
+            }
         }
     }
 
@@ -252,15 +257,19 @@ impl Conductor {
         }
     }
 
-    /// The run cannot go on. Nothing of one that has ended.
+    /// The run cannot go on. To one that has ended this means nothing, unless its end cannot be recorded.
     fn fail(&mut self, error: EngineError) {
-        if self.state.end().is_none() {
-            self.failure.get_or_insert(error);
+        let is_recorded = !matches!(error, EngineError::Journal(_)) || self.journal.is_drained();
+        if self.state.end().is_some() && is_recorded {
+            self.close_if_over();
+            return;
         }
+        self.failure.get_or_insert(error);
         self.close();
     }
 
-    fn close(&mut self) {
+    /// Nothing more comes of the run, as far as this engine is concerned.
+    pub(crate) fn close(&mut self) {
         self.slots.give_back(std::mem::take(&mut self.slots_taken));
         self.timer.close();
         // Given away, so that they and this do not keep each other for ever.

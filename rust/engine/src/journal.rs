@@ -154,7 +154,8 @@ impl Journal {
 
     /// Whether everything that was appended is recorded.
     pub(crate) fn is_drained(&self) -> bool {
-        self.lock().pending.is_empty()
+        let inner = self.lock();
+        inner.events.len() as u64 == inner.next_seq
     }
 
     /// Has what waits be written soon, by the writer's thread.
@@ -178,10 +179,7 @@ impl Journal {
 
     /// Lets others go on with the run, where everything is recorded that will ever be. Not to be called within a turn.
     pub(crate) fn let_go(&self) {
-        let is_over = {
-            let inner = self.lock();
-            inner.is_closed && inner.pending.is_empty()
-        };
+        let is_over = self.lock().is_closed;
         if let Some(writer) = self.writer.as_ref().filter(|_| is_over) {
             *writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }

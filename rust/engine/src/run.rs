@@ -15,6 +15,7 @@ use dirigent_core::value::Kept;
 use dirigent_journal::RunWriter;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::asked::Asked;
 pub use crate::names::{attempt_folder, counts, mark};
@@ -54,6 +55,7 @@ pub struct Run {
     id: RunId,
     journal: Arc<Journal>,
     control: Control,
+    has_begun: AtomicBool,
     is_left: bool,
 }
 
@@ -100,11 +102,18 @@ impl Run {
                 .spawn(write)
                 .map_err(EngineError::Thread)?;
         }
-        Ok(Self { id, journal, control: Control { conductor }, is_left: false })
+        Ok(Self {
+            id,
+            journal,
+            control: Control { conductor },
+            has_begun: AtomicBool::new(false),
+            is_left: false,
+        })
     }
 
     /// Begins a run that was prepared.
     pub fn begin(&self, plan: Plan) {
+        self.has_begun.store(true, Ordering::Relaxed);
         self.control.conductor.lock().begin(plan);
         self.control.commit();
     }
@@ -120,6 +129,7 @@ impl Run {
         origin: Origin,
         why_lost: &dyn Fn(&Kept) -> Option<String>,
     ) -> Result<(), EngineError> {
+        self.has_begun.store(true, Ordering::Relaxed);
         self.control.conductor.lock().take_up(origin, why_lost)?;
         self.control.commit();
         Ok(())
@@ -158,6 +168,9 @@ impl Run {
     /// Asks the run to end and leaves it to do so by itself, in its grace.
     pub fn abandon(mut self) {
         self.is_left = true;
+        if self.is_put_away() {
+            return;
+        }
         self.control.cancel(CancelReason::Requested);
         let worker = self.control.conductor.lock().take_worker();
         if let Some(worker) = worker {
@@ -166,9 +179,21 @@ impl Run {
     }
 }
 
+impl Run {
+    /// One that has not begun is put away as it is: nothing is recorded of it, or nothing is added to what is.
+    fn is_put_away(&self) -> bool {
+        let has_begun = self.has_begun.load(Ordering::Relaxed);
+        if !has_begun {
+            self.control.conductor.lock().close();
+            self.journal.let_go();
+        }
+        !has_begun
+    }
+}
+
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.is_left {
+        if !self.is_left && !self.is_put_away() {
             self.control.kill();
             let worker = self.control.conductor.lock().take_worker();
             drop(worker);

@@ -26,7 +26,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
 pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
     let (recorded, place) = read(&args.run)?;
     let Recorded { state, row, .. } = &recorded;
-    refuse_functions(state, "Workflow.run(retry=…)")?;
+    refuse_functions(state, "Workflow.run_sync")?;
     let Some(header) = state.header().filter(|_| state.end().is_some()) else {
         return Err(CliError::Usage {
             message: format!("run {} has not ended", row.id),
