@@ -115,6 +115,20 @@ def test_no_altered_byte_of_a_database_makes_it_say_something_else(
     assert noticed
 
 
+def test_a_database_whose_tables_mean_something_else_is_not_read(
+    tmp_path: Path, history: tuple[Path, list[str]]
+) -> None:
+    good, runs = history
+    place = b"place INTEGER PRIMARY KEY"
+    database = (good / "journal.db").read_bytes()
+    assert database.count(place) == 1
+    state = tmp_path / "state"
+    state.mkdir()
+    # Then the number of a row would no longer be its place, and every run would be empty.
+    (state / "journal.db").write_bytes(database.replace(place, place.replace(b"I", b"J", 1)))
+    assert {code for code, _ in answers(state, runs).values()} == {74}
+
+
 def test_each_altered_field_of_the_table_of_runs_is_noticed(
     tmp_path: Path, history: tuple[Path, list[str]]
 ) -> None:

@@ -218,6 +218,10 @@ impl Reader {
                 events.append(&mut group::parse(&plain, seq, &self.database)?);
             }
         }
+        if events.is_empty() {
+            // The first are recorded with its head.
+            return Err(self.damaged(run, "its events are missing"));
+        }
         match end {
             Some((count, hash)) if count != events.len() as u64 || hash[..] != head[..] => {
                 Err(self.damaged(run, "its last events are missing, or its history was altered"))

@@ -5,6 +5,7 @@ use crate::fault::JournalError;
 use crate::seal;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// `DIRG`: tells our databases from those of others.
@@ -119,6 +120,7 @@ fn open_at_once(path: &Path) -> Result<Connection, JournalError> {
     if format < FORMAT {
         migrate(&mut connection, path, application)?;
     }
+    see_tables(&connection, path)?;
     Ok(connection)
 }
 
@@ -133,6 +135,7 @@ fn open_to_read_at_once(path: &Path) -> Result<Connection, JournalError> {
     check(&connection, path)?;
     let (_, format) = identity(&connection, path)?;
     if format == FORMAT {
+        see_tables(&connection, path)?;
         return Ok(connection);
     }
     // A writer brings it up to date; there is nothing to ask of it before.
@@ -195,6 +198,34 @@ fn identity(connection: &Connection, path: &Path) -> Result<(i32, u32), JournalE
         return Err(JournalError::Newer { path: path.to_owned(), found: format, known: FORMAT });
     }
     Ok((application, format))
+}
+
+/// What SQLite keeps of a table or an index: its name, and how it was made.
+type Made = (String, Option<String>);
+
+/// The tables and indices that the present format has.
+static MADE: LazyLock<rusqlite::Result<Vec<Made>>> = LazyLock::new(|| {
+    let mut connection = Connection::open_in_memory()?;
+    let transaction = connection.transaction()?;
+    MIGRATIONS.iter().try_for_each(|step| step(&transaction))?;
+    made(&transaction)
+});
+
+fn made(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
+    let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Sees that the tables are those that were made: SQLite believes whatever stands there, and reads the rows by it.
+fn see_tables(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let there = made(connection).map_err(JournalError::database("read", path))?;
+    match &*MADE {
+        Ok(made) if *made != there => Err(JournalError::Damaged {
+            path: path.to_owned(),
+            what: "its tables are not those that were made".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn migrate(connection: &mut Connection, path: &Path, application: i32) -> Result<(), JournalError> {
