@@ -7,13 +7,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from dirigent import _native
 from dirigent._run import Run, state_folder
-
-if TYPE_CHECKING:
-    StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class RecordedRun:
 
 
 def runs(
-    limit: int = 20, *, workflow: str | None = None, state_dir: StrPath | None = None
+    limit: int = 20, *, workflow: str | None = None, state_dir: str | os.PathLike[str] | None = None
 ) -> list[RecordedRun]:
     """The recorded runs, the newest first.
 
@@ -51,7 +47,7 @@ def runs(
     return [_told(head) for head in _native.recorded_runs(_folder(state_dir), limit, workflow)]
 
 
-def attach(run_id: str = "last", *, state_dir: StrPath | None = None) -> Run:
+def attach(run_id: str = "last", *, state_dir: str | os.PathLike[str] | None = None) -> Run:
     """A recorded run as it stands, whichever process carried it out.
 
     Values are read back when they are asked for; those recorded by ``pickle`` run code of their classes, so attach only
@@ -81,7 +77,7 @@ def to_resume(workflow: str, resume: object, state_dir: str) -> str | None:
     return _native.find_recorded(state_dir, str(resume))[0]
 
 
-def _folder(state_dir: StrPath | None) -> str:
+def _folder(state_dir: str | os.PathLike[str] | None) -> str:
     return state_folder() if state_dir is None else os.path.abspath(os.fspath(state_dir))
 
 
