@@ -34,7 +34,7 @@ def test_there_is_one_of_this_version() -> None:
 def test_every_run_is_listed_and_its_history_is_whole(program: Path, state: Path) -> None:
     told = {run.workflow: run.status for run in dirigent.runs(state_dir=state)}
     assert told == {"good": "succeeded", "bad": "failed", "cut": "interrupted"}
-    command = [program, "verify", "--all", "--state-dir", state]
+    command = [str(program), "verify", "--all", "--state-dir", str(state)]
     assert subprocess.run(command, timeout=DEADLINE_S).returncode == 0
 
 
@@ -62,7 +62,7 @@ def test_failures_are_what_they_were(state: Path) -> None:
 
 def test_what_was_cut_short_goes_on(program: Path, state: Path) -> None:
     cut = ids(state)["cut"]
-    command = [program, "resume", cut, "--state-dir", state]
+    command = [str(program), "resume", cut, "--state-dir", str(state)]
     assert subprocess.run(command, timeout=DEADLINE_S).returncode == 0
     run = dirigent.attach(cut, state_dir=state)
     assert run.ok

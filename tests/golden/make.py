@@ -1,4 +1,4 @@
-"""Makes a state folder as the present version leaves it: ``python make.py FOLDER``. One is kept for each version that was released.
+"""Makes a state folder as the present version leaves it: ``python make.py FOLDER``. One is kept for each released version.
 
 A good run, a bad one, and one whose engine was killed half-way; no path, host or time of anybody's matters in them.
 """
