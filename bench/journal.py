@@ -2,7 +2,7 @@
 
     python bench/journal.py [--rounds N] [CASE ...]
 
-Cases: independent, chain, resume, disk, cached, readers, engines, history. Each measurement is a process of its own with a state
+Cases: independent, chain, resume, disk, cached, readers, engines. Each measurement is a process of its own with a state
 folder of its own; medians of the rounds are printed, as ratios wherever there is something to compare with.
 """
 
@@ -177,34 +177,6 @@ def engines() -> dict[str, float]:
     together = time.perf_counter() - began
     assert codes == [0] * 4, codes
     return {"4 times 10,000 in 4 processes to 40,000 in one, ratio": together / alone}
-
-
-@case
-def history() -> dict[str, float]:
-    """100,000 runs in one state folder, written as the journal would."""
-    from dirigent import Workflow, runs
-
-    Workflow("one").add_task("one", noop).run_sync()
-    folder = Path(os.environ["DIRIGENT_STATE_DIR"])
-    database = sqlite3.connect(folder / "journal.db")
-    head = database.execute("SELECT * FROM runs").fetchone()
-    group = database.execute("SELECT codec, hash, body FROM events").fetchone()
-    with database:
-        rows = ((n, f"{n:08x}-{head[1][9:]}", *head[2:]) for n in range(2, 100_002))
-        database.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        places = ((n << 40, *group) for n in range(2, 100_002))
-        database.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", places)
-    newest = Workflow("one").add_task("one", noop).run_sync()
-    database.close()
-    program = Path(sys.executable).parent / "dirigent"
-
-    def ms(*words: str) -> float:
-        began = time.perf_counter()
-        subprocess.run([program, *words], check=True, stdout=subprocess.DEVNULL)
-        return (time.perf_counter() - began) * 1e3
-
-    assert len(runs(5)) == 5
-    return {"`runs`, ms": ms("runs"), "`show`, ms": ms("show", newest.id)}
 
 
 def alone(words: list[str]) -> None:
