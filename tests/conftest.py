@@ -6,9 +6,12 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.children import Ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,3 +63,11 @@ def no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
     for name in [name for name in os.environ if name.startswith("DIRIGENT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-user-settings"))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger, whose signers are gone afterwards whatever happened."""
+    ledger = Ledger(tmp_path / "ledger")
+    yield ledger
+    ledger.end_all()

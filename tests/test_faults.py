@@ -42,14 +42,6 @@ def state_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user-state"))
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A ledger, whose signers are gone afterwards whatever happened."""
-    ledger = Ledger(tmp_path / "ledger")
-    yield ledger
-    ledger.end_all()
-
-
 def write_children(folder: Path, ledger: Ledger, names: tuple[str, ...], count: int) -> int:
     """Write so many scripts of the kinds in turn; return how many will sign."""
     bodies = kinds(ledger)

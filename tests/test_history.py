@@ -417,11 +417,6 @@ def test_where_nothing_is_to_go_on_that_is_told() -> None:
 
 
 #: Needs a change of the engine.
-needs_lost_value = pytest.mark.xfail(
-    reason="a map is told of its needs before their lost values are made again"
-)
-
-
 def test_a_run_that_is_over_does_not_go_on() -> None:
     wf = Workflow("w").add_task("a", lambda: 1)
     run = wf.run_sync()
@@ -429,15 +424,17 @@ def test_a_run_that_is_over_does_not_go_on() -> None:
         wf.resume(run.id)
 
 
-@needs_lost_value
-def test_a_map_under_way_whose_need_was_not_kept_goes_on(program: Program) -> None:
+def test_a_map_under_way_whose_need_was_not_kept_says_so_and_stays_as_it_was(
+    program: Program, tmp_path: Path
+) -> None:
     text = program.path.read_text()
     program.path.write_text(
         text.replace('dependencies=["rows", "tell"]', 'dependencies=["rows", "tell", "lock"]')
     )
     run_id = program.killed()
-    run = program.workflow().resume(run_id)
-    assert run.ok and run["total"] == (ROWS, [10, 20, 30])
+    with pytest.raises(ValueNotKeptError, match="not kept"):
+        program.workflow().resume(run_id)
+    assert [run.status for run in dirigent.runs() if run.id == run_id] == ["interrupted"]
 
 
 def test_a_cancelled_run_goes_on() -> None:

@@ -87,14 +87,6 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
     terminal.close()
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A ledger, whose signers are gone afterwards whatever happened."""
-    ledger = Ledger(tmp_path / "ledger")
-    yield ledger
-    ledger.end_all()
-
-
 def command(program: Path, tmp_path: Path, *options: str) -> str:
     """The line that runs the scripts, and tells the exit code in words that the line itself does not hold."""
     argv = [str(program), "run", "scripts", "--state-dir", str(tmp_path / "state"), *options]

@@ -83,8 +83,9 @@ def test_a_cancelled_run_gives_back_what_it_had() -> None:
     stuck = Workflow("stuck").add_command("sleep", ["sleep", "600"]).start()
     gauge = Gauge()
     other = wide("other", gauge, 3).start()
-    time.sleep(0.05)
-    assert gauge.all == 0
+    # Its tasks are there, and none of them may start.
+    assert next(event for event in other.events() if event["kind"] == "tasks_declared")
+    assert gauge.all == 0 and {str(task.status) for task in other.tasks.values()} == {"pending"}
     stuck.cancel()
     assert other.wait().ok and gauge.all == 3
     assert not stuck.wait().ok

@@ -274,7 +274,12 @@ def _prepared(
     handle = RunHandle(workflow._session(durability, run_id, changed), workflow)
     workflow._running = handle
     if run_id is not None:
-        _tell_parts(handle._session)
+        try:
+            _tell_parts(handle._session)
+        except BaseException:
+            # Whoever keeps the exception keeps the session, and would hold the run.
+            handle._session.abandon()
+            raise
     return handle
 
 
