@@ -4,7 +4,6 @@ use dirigent_core::fault::{Fault, Kind};
 use dirigent_journal::JournalError;
 use dirigent_process::ProcessError;
 use std::io;
-use std::path::PathBuf;
 
 /// An error of a run. How its tasks end is in its state, never here.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +22,6 @@ pub enum EngineError {
         /// How it went.
         verdict: &'static str,
     },
-    /// The file system refused.
-    #[error("cannot {doing} {}", path.display())]
-    Io {
-        /// What was being done, as a bare verb: "open", "append to".
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The system refused a thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -50,7 +39,7 @@ impl Fault for EngineError {
             Self::Process(error) => error.kind(),
             Self::Journal(error) => error.kind(),
             Self::Over { .. } => Kind::Usage,
-            Self::Io { .. } | Self::Thread(_) => Kind::Io,
+            Self::Thread(_) => Kind::Io,
             Self::Bug { .. } => Kind::Internal,
         }
     }
@@ -60,7 +49,6 @@ impl Fault for EngineError {
             Self::Process(error) => error.code(),
             Self::Journal(error) => error.code(),
             Self::Over { .. } => "engine.over",
-            Self::Io { .. } => "engine.io",
             Self::Thread(_) => "engine.thread",
             Self::Bug { .. } => "engine.bug",
         }
@@ -71,7 +59,6 @@ impl Fault for EngineError {
             Self::Process(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::Over { .. } => Some("run what failed again with `dirigent retry`".to_owned()),
-            Self::Io { .. } => Some("choose another state folder with --state-dir, or make room".to_owned()),
             Self::Thread(_) => {
                 Some("end other programs, or raise the limit of processes (ulimit -u)".to_owned())
             }
