@@ -41,6 +41,7 @@ impl Order<'_> {
             adopts_orphans: self.adopts_orphans,
             folder,
             slots: Slots::default(),
+            judge: None,
         }
     }
 }

@@ -81,6 +81,7 @@ pub fn origin(root: Option<&Path>) -> Origin {
         pid: std::process::id(),
         root: root.map(Into::into),
         utc_offset_min: utc_offset_min(),
+        source: None,
     }
 }
 

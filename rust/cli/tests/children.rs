@@ -70,6 +70,7 @@ impl Bench {
             adopts_orphans: false,
             folder: self.path("run"),
             slots: Slots::default(),
+            judge: None,
         };
         Run::start(plan, config, Record::InMemory).expect("a run")
     }

@@ -8,7 +8,7 @@ use crate::event::{CancelReason, Fact, Origin, SkipReason, Verdict};
 use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
 use crate::retry::delay_ms;
-use crate::spec::Task;
+use crate::spec::{Action, Task};
 use crate::state::{State, TaskState, TaskStatus};
 use crate::value::Kept;
 use std::collections::HashSet;
@@ -37,6 +37,13 @@ pub enum Input {
         /// Whether.
         holds: Result<bool, Box<str>>,
     },
+    /// Somebody says that a task is to run, and what it then does.
+    Settled {
+        /// The task.
+        task: TaskIndex,
+        /// What it does.
+        action: Box<Action>,
+    },
     /// Somebody answers a task that waits.
     Answered {
         /// The task.
@@ -45,6 +52,10 @@ pub enum Input {
         approved: bool,
         /// What they say.
         comment: Box<str>,
+        /// Who it is.
+        actor: Box<str>,
+        /// What they give.
+        value: Option<Arc<Kept>>,
     },
     /// Somebody wants the run to end.
     Cancel(CancelReason),
@@ -191,9 +202,15 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
             }],
             _ => Vec::new(),
         },
-        Input::Answered { task, approved, comment } => {
+        Input::Settled { task, action } => match state.task(task) {
+            Some(it) if it.is_waiting_for_condition(state, task) => {
+                vec![Fact::ActionSettled { task, action }, Fact::ConditionHeld { task }]
+            }
+            _ => Vec::new(),
+        },
+        Input::Answered { task, approved, comment, actor, value } => {
             match state.task(task).is_some_and(|task| task.status == TaskStatus::Waiting) {
-                true => vec![Fact::WaitAnswered { task, approved, comment }],
+                true => vec![Fact::WaitAnswered { task, approved, comment, actor, value }],
                 false => Vec::new(),
             }
         }

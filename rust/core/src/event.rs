@@ -2,7 +2,7 @@
 
 use crate::ids::{RunId, TaskIndex};
 use crate::outcome::{Outcome, Stream, Usage};
-use crate::spec::{Resource, Task};
+use crate::spec::{Action, Resource, Task};
 use crate::text::OsText;
 use crate::value::Kept;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,14 @@ pub enum Fact {
     ConditionHeld {
         /// The task.
         task: TaskIndex,
+    },
+    /// What a task does is known in full, since what it depends on is.
+    ActionSettled {
+        /// The task.
+        task: TaskIndex,
+        /// What it does.
+        #[serde(flatten)]
+        action: Box<Action>,
     },
     /// A worker is asked to carry out a task.
     AttemptStarted {
@@ -158,6 +166,12 @@ pub enum Fact {
         /// What they said.
         #[serde(default, skip_serializing_if = "str::is_empty")]
         comment: Box<str>,
+        /// Who it was.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        actor: Box<str>,
+        /// What they gave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Arc<Kept>>,
     },
     /// Nobody answered in time.
     WaitTimedOut {
@@ -248,6 +262,23 @@ pub struct Origin {
     pub root: Option<OsText>,
     /// Minutes that local time was ahead of UTC at the start.
     pub utc_offset_min: i32,
+    /// The file that its workflow was read from, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Arc<Source>>,
+}
+
+/// A workflow file as it was when a run of it began, and what it was given: enough to go on with the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file, absolute: what its paths are meant from.
+    pub path: OsText,
+    /// The place in the file, where it holds more than one workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Box<str>>,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its parameters, as a JSON object.
+    pub params: Box<str>,
 }
 
 /// Why a task was skipped.

@@ -3,6 +3,8 @@
 use dirigent_core::decide::Input;
 use dirigent_core::event::CancelReason;
 use dirigent_core::ids::TaskIndex;
+use dirigent_core::value::Kept;
+use std::sync::Arc;
 
 /// What another process may ask of a run.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -17,14 +19,30 @@ pub enum Asked {
         /// The task.
         task: TaskIndex,
     },
+    /// To answer a task that waits.
+    Answer {
+        /// The task.
+        task: TaskIndex,
+        /// Whether it goes on.
+        approved: bool,
+        /// What they say.
+        comment: Box<str>,
+        /// What they give.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Arc<Kept>>,
+    },
 }
 
-impl From<Asked> for Input {
-    fn from(asked: Asked) -> Self {
-        match asked {
-            Asked::Cancel => Self::Cancel(CancelReason::Requested),
-            Asked::Kill => Self::Kill,
-            Asked::CancelTask { task } => Self::CancelTask(task),
+impl Asked {
+    /// What it is to a run, asked by somebody.
+    pub(crate) fn into_input(self, actor: &str) -> Input {
+        match self {
+            Self::Cancel => Input::Cancel(CancelReason::Requested),
+            Self::Kill => Input::Kill,
+            Self::CancelTask { task } => Input::CancelTask(task),
+            Self::Answer { task, approved, comment, value } => {
+                Input::Answered { task, approved, comment, actor: actor.into(), value }
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ mod taking_up;
 use crate::asked::Asked;
 use crate::clock::Clock;
 use crate::fault::EngineError;
-use crate::functions::Functions;
+use crate::functions::{Functions, Judge};
 use crate::journal::{Journal, Wanted};
 use crate::names::{RUN_VARIABLE, SIGTERM, attempt_folder, counts, signal};
 use crate::plan::Plan;
@@ -31,7 +31,8 @@ use dirigent_journal::known::Done;
 use dirigent_journal::store::Request;
 use dirigent_process::{Attempt, Report, Worker};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
 
@@ -47,6 +48,12 @@ struct Podium {
     committing: Mutex<()>,
 }
 
+/// Those around the engine who have a part in a run.
+pub(crate) struct Hosts {
+    pub(crate) functions: Option<Box<dyn Functions>>,
+    pub(crate) judge: Option<Arc<dyn Judge>>,
+}
+
 /// The one place where a run changes.
 pub(crate) struct Conductor {
     own: Weak<Podium>,
@@ -57,6 +64,7 @@ pub(crate) struct Conductor {
     processes: dirigent_process::Config,
     worker: Option<Worker>,
     functions: Option<Box<dyn Functions>>,
+    judge: Option<Arc<dyn Judge>>,
     /// What is shared with other runs, and how much of it this one has.
     slots: Slots,
     slots_taken: u32,
@@ -83,7 +91,7 @@ impl Shared {
         folder: PathBuf,
         journal: Arc<Journal>,
         processes: dirigent_process::Config,
-        functions: Option<Box<dyn Functions>>,
+        hosts: Hosts,
         slots: Slots,
     ) -> Self {
         let state = journal.with_recorded(|events| State::fold(events.iter().map(|event| &**event)));
@@ -97,7 +105,8 @@ impl Shared {
                 journal,
                 processes,
                 worker: None,
-                functions,
+                functions: hosts.functions,
+                judge: hosts.judge,
                 slots,
                 slots_taken: 0,
                 timer: Timer::default(),
@@ -161,6 +170,10 @@ impl Shared {
                         heard = request.number;
                         self.hear_request(&request);
                     }
+                    // One that was heard is not to be heard again by an engine that takes the run up.
+                    if let Err(error) = self.0.journal.forget_requests(heard) {
+                        return self.lock().fail(error.into());
+                    }
                 }
             }
         }
@@ -169,7 +182,7 @@ impl Shared {
     fn hear_request(&self, request: &Request) {
         // One of a later version means nothing to this one.
         if let Ok(asked) = serde_json::from_str::<Asked>(&request.request) {
-            self.lock().turn(asked.into());
+            self.lock().turn(asked.into_input(&request.actor));
             self.commit();
         }
     }
@@ -470,6 +483,7 @@ impl Conductor {
             Fact::RunCreated { .. }
             | Fact::TasksDeclared { .. }
             | Fact::ConditionHeld { .. }
+            | Fact::ActionSettled { .. }
             | Fact::AttemptEnded { .. }
             | Fact::WaitStarted { .. }
             | Fact::WaitAnswered { .. }
@@ -530,6 +544,8 @@ impl Conductor {
             }
         }
         let policy = &spec.policy;
+        let folder = self.folder.join(attempt_folder(task, attempt));
+        let output = self.judge.is_some().then(|| make_output(&folder));
         let attempt = Attempt {
             task,
             attempt,
@@ -542,8 +558,11 @@ impl Conductor {
                 ("DIRIGENT_TASK".to_owned(), spec.name.to_string()),
                 ("DIRIGENT_ATTEMPT".to_owned(), attempt.to_string()),
                 ("DIRIGENT_IDEMPOTENCY_KEY".to_owned(), format!("{}-{task}", self.run)),
-            ],
-            folder: self.folder.join(attempt_folder(task, attempt)),
+            ]
+            .into_iter()
+            .chain(output.map(|path| (OUTPUT_VARIABLE.to_owned(), path)))
+            .collect(),
+            folder,
         };
         if let Some(worker) = &self.worker {
             worker.asker().carry_out(attempt);
@@ -553,9 +572,27 @@ impl Conductor {
     fn start_worker(&self) -> Result<Worker, EngineError> {
         let conductor = self.own.upgrade().ok_or(EngineError::Bug { part: "the conductor" })?;
         let ear = Ear { conductor: Shared(conductor), made_on: std::thread::current().id() };
+        let (judge, folder) = (self.judge.clone(), self.folder.clone());
         Ok(Worker::start(self.processes.clone(), move |report| {
+            let report = match (report, &judge) {
+                (Report::Ended(ended), Some(judge)) => {
+                    let folder = folder.join(attempt_folder(ended.task, ended.attempt));
+                    Report::Ended(judge.judge(ended, &folder))
+                }
+                (report, _) => report,
+            };
             ear.conductor.lock().hear(report);
             ear.conductor.commit();
         })?)
     }
+}
+
+/// The variable that says where a task may write what it gives.
+const OUTPUT_VARIABLE: &str = "DIRIGENT_OUTPUT";
+
+/// Makes the folder of an attempt, so that there is a place for the file in which a task says what it gives.
+fn make_output(folder: &Path) -> String {
+    // Where it cannot be made, the log that belongs there says why.
+    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    folder.join("output").to_string_lossy().into_owned()
 }

@@ -1,7 +1,9 @@
 //! Who carries out the tasks that are functions of the program around the engine. The engine has never heard of their language.
 
+use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::Task;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Carries out functions. Every call is made within a turn of the run: it must be short, wait for nothing, and not call back.
@@ -18,4 +20,11 @@ pub trait Functions: Send {
     fn ended(&self, task: TaskIndex);
     /// Says that nothing more will come.
     fn close(&self);
+}
+
+/// Looks at what a command did before that is recorded: reads what it gave, and sees that what it was to make is there.
+pub trait Judge: Send + Sync {
+    /// The report as it is to be recorded. `folder` is that of the attempt; a command finds the path of the file `output` in
+    /// it in `DIRIGENT_OUTPUT`. Called on a thread that may read files, outside of any turn.
+    fn judge(&self, report: Report, folder: &Path) -> Report;
 }

@@ -177,6 +177,15 @@ impl Journal {
         }
     }
 
+    /// Drops the requests up to the one with this number: they were heard, and what follows from them is recorded.
+    pub(crate) fn forget_requests(&self, to: i64) -> Result<(), JournalError> {
+        let writer = self.writer.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner));
+        match writer.as_deref() {
+            Some(Some(writer)) => writer.forget_requests(to),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets others go on with the run, where everything is recorded that will ever be. Not to be called within a turn.
     pub(crate) fn let_go(&self) {
         let is_over = self.lock().is_closed;

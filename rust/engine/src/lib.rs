@@ -17,7 +17,7 @@ mod conductor;
 pub mod run;
 
 pub use fault::EngineError;
-pub use functions::Functions;
+pub use functions::{Functions, Judge};
 pub use journal::{Feed, Journal, News};
 pub use plan::Plan;
 pub use run::{Config, Record, Run};

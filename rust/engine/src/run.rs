@@ -1,15 +1,15 @@
 //! A run and the handle to it.
 
-use crate::conductor::Shared;
+use crate::conductor::{Hosts, Shared};
 use crate::fault::EngineError;
-use crate::functions::Functions;
+use crate::functions::{Functions, Judge};
 use crate::journal::{Feed, Journal};
 use crate::plan::Plan;
 use crate::slots::Slots;
 use dirigent_core::decide::{Input, Report};
 use dirigent_core::event::{CancelReason, Event, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::spec::Task;
+use dirigent_core::spec::{Action, Task};
 use dirigent_core::state::State;
 use dirigent_core::value::Kept;
 use dirigent_journal::RunWriter;
@@ -21,7 +21,7 @@ pub use crate::asked::Asked;
 pub use crate::names::{attempt_folder, counts, mark};
 
 /// What an engine needs to know of its surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The executable that can be the guard. It is started with the first process.
     pub guard: PathBuf,
@@ -33,6 +33,14 @@ pub struct Config {
     pub folder: PathBuf,
     /// The limit that it shares with other runs.
     pub slots: Slots,
+    /// Who looks at what commands did before it is recorded, if anybody does.
+    pub judge: Option<Arc<dyn Judge>>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// Where the events of a run go.
@@ -92,8 +100,9 @@ impl Run {
             run_mark: mark(&id),
             adopts_orphans: config.adopts_orphans,
         };
+        let hosts = Hosts { functions, judge: config.judge };
         let conductor =
-            Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, functions, config.slots);
+            Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, hosts, config.slots);
         if journal.is_on_disk() {
             let writer = conductor.clone();
             let write = move || writer.write();
@@ -286,6 +295,11 @@ impl Control {
         self.say(Input::ConditionAnswered { task, holds });
     }
 
+    /// Says that a task is to run, and what it then does.
+    pub fn settle(&self, task: TaskIndex, action: Action) {
+        self.say(Input::Settled { task, action: Box::new(action) });
+    }
+
     /// Says whether a task need not run: [`Input::Reused`] or [`Input::NotReusable`].
     pub fn answer_known(&self, answer: Input) {
         self.conductor.lock().turn(answer);
@@ -293,7 +307,7 @@ impl Control {
 
     /// Answers a task that waits.
     pub fn answer(&self, task: TaskIndex, approved: bool, comment: Box<str>) {
-        self.say(Input::Answered { task, approved, comment });
+        self.say(Input::Answered { task, approved, comment, actor: Box::default(), value: None });
     }
 
     /// Looks at the run as it stands; short, since nothing goes on meanwhile.

@@ -389,6 +389,19 @@ impl RunWriter {
         Ok(())
     }
 
+    /// Drops what was asked of the run up to the request with this number.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub fn forget_requests(&self, to: i64) -> Result<(), JournalError> {
+        let writer = self.store.lock();
+        let dropped = writer
+            .connection
+            .execute("DELETE FROM requests WHERE run = ?1 AND number <= ?2", [self.number.unwrap_or(-1), to]);
+        dropped.map(drop).map_err(JournalError::database("write to", &self.store.database))
+    }
+
     /// What was asked of the run since the request with this number.
     ///
     /// # Errors

@@ -117,6 +117,7 @@ impl Live {
             | Fact::TasksDeclared { .. }
             | Fact::ConditionAsked { .. }
             | Fact::ConditionHeld { .. }
+            | Fact::ActionSettled { .. }
             | Fact::TaskCancelRequested { .. }
             | Fact::KillRequested
             | Fact::RunContinued

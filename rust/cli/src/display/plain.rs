@@ -70,13 +70,14 @@ fn line(state: &State, event: &Event) -> Option<String> {
         Fact::CancelRequested { reason } => format!("cancelling {}", cancel_sentence(*reason)),
         Fact::WaitStarted { task } => format!("waiting    {}  for an answer", name(*task)),
         Fact::WaitAnswered { task, approved: true, .. } => format!("approved   {}", name(*task)),
-        Fact::WaitAnswered { task, approved: false, comment } => {
+        Fact::WaitAnswered { task, approved: false, comment, .. } => {
             format!("rejected   {}  {}", name(*task), printable(comment))
         }
         Fact::WaitTimedOut { task } => format!("timed out  {}  nobody answered", name(*task)),
         Fact::TaskFailed { task, why } => format!("failed     {}  {}", name(*task), printable(why)),
         Fact::ConditionAsked { .. }
         | Fact::ConditionHeld { .. }
+        | Fact::ActionSettled { .. }
         | Fact::ReuseAsked { .. }
         | Fact::ReuseDeclined { .. } => return None,
         Fact::TaskCancelRequested { task } => format!("cancelling {}", name(*task)),

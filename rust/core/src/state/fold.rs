@@ -43,6 +43,10 @@ impl State {
                 self.to_ask.remove(task);
             }
             Fact::ConditionHeld { task } => self.make_ready(*task),
+            Fact::ActionSettled { task, action } => {
+                let spec = &mut self.tasks[task.usize()].spec;
+                *spec = Arc::new(Task { action: (**action).clone(), ..(**spec).clone() });
+            }
             Fact::AttemptStarted { task, attempt } => self.start(*task, *attempt, at_ms),
             Fact::AttemptEnded {
                 task,
@@ -91,8 +95,12 @@ impl State {
                 let timeout_ms = self.tasks[task.usize()].spec.policy.limits.timeout_ms;
                 self.set_due(*task, timeout_ms.map(|ms| self.run_ms(at_ms).saturating_add_unsigned(ms)));
             }
-            Fact::WaitAnswered { task, approved, comment } => {
+            Fact::WaitAnswered { task, approved, comment, value, .. } => {
                 self.tasks[task.usize()].remark = Some(comment.clone());
+                if value.is_some() {
+                    self.tasks[task.usize()].ended =
+                        Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
+                }
                 self.tasks[task.usize()].ended_at_ms = Some(at_ms);
                 self.close(*task, if *approved { TaskStatus::Completed } else { TaskStatus::Failed });
             }
@@ -117,7 +125,9 @@ impl State {
             Fact::KillRequested => self.killed = true,
             Fact::RunResumed { origin } => {
                 if let Some(header) = &mut self.header {
+                    let source = header.origin.source.take();
                     header.origin = (**origin).clone();
+                    header.origin.source = source;
                 }
                 self.take_up(at_ms);
             }

@@ -263,7 +263,13 @@ impl Run {
     }
 
     fn answer(&mut self, task: &str, approved: bool) {
-        self.say(|run| Input::Answered { task: run.find(task), approved, comment: "".into() });
+        self.say(|run| Input::Answered {
+            task: run.find(task),
+            approved,
+            comment: "".into(),
+            actor: "".into(),
+            value: None,
+        });
     }
 
     fn find(&self, name: &str) -> TaskIndex {

@@ -158,7 +158,10 @@ impl Driver {
         let waiting = self.record.items.iter().enumerate().filter(|(_, item)| item.is(TaskStatus::Waiting));
         let waiting: Vec<_> = waiting.map(|(task, _)| TaskIndex(task as u32)).collect();
         for task in waiting {
-            self.plan(40, Input::Answered { task, approved: true, comment: "so".into() });
+            self.plan(
+                40,
+                Input::Answered { task, approved: true, comment: "so".into(), actor: "".into(), value: None },
+            );
         }
     }
 
@@ -223,7 +226,16 @@ impl Driver {
                 let has_timeout = self.record.items[task.usize()].policy().limits.timeout_ms.is_some();
                 if !has_timeout || self.chance.percent(60) {
                     let approved = self.chance.percent(70);
-                    self.plan(40, Input::Answered { task: *task, approved, comment: "so".into() });
+                    self.plan(
+                        40,
+                        Input::Answered {
+                            task: *task,
+                            approved,
+                            comment: "so".into(),
+                            actor: "".into(),
+                            value: None,
+                        },
+                    );
                 }
             }
             Fact::CancelRequested { .. } => {
@@ -342,7 +354,13 @@ impl Driver {
                 let count = self.chance.below(6);
                 Input::Declared(self.new_tasks(count, None))
             }
-            14 => Input::Answered { task, approved: true, comment: "early".into() },
+            14 => Input::Answered {
+                task,
+                approved: true,
+                comment: "early".into(),
+                actor: "".into(),
+                value: None,
+            },
             15 => Input::ConditionAnswered { task, holds: Ok(true) },
             16 => closed(),
             17..20 => {

@@ -291,6 +291,7 @@ impl Record {
                 }
             }
             Fact::ConditionAsked { task } => self.items[task.usize()].is_asked = true,
+            Fact::ActionSettled { .. } => {}
             Fact::ConditionHeld { task } => self.items[task.usize()].is_held = true,
             Fact::AttemptStarted { task, attempt } => {
                 let item = &mut self.items[task.usize()];

@@ -40,7 +40,9 @@ pub(crate) fn check_event(record: &Record, event: &Event, input: Option<&Input>)
             assert!(item.policy().has_condition && !item.is_asked, "a condition is asked once: {task}");
             check_begin(record, task.usize());
         }
-        Fact::ConditionHeld { task } => check_answered(record, task.usize()),
+        Fact::ActionSettled { task, .. } | Fact::ConditionHeld { task } => {
+            check_answered(record, task.usize())
+        }
         Fact::TaskFailed { task, .. } => check_answered(record, task.usize()),
         Fact::WaitStarted { task } => {
             let item = &record.items[task.usize()];
