@@ -8,6 +8,8 @@
 pub mod diagnose;
 pub mod fault;
 pub mod document;
+pub mod expression;
+pub mod template;
 pub mod decode;
 pub mod value;
 pub mod pattern;
