@@ -24,6 +24,49 @@ pub fn decode<T: DeserializeOwned>(document: &Document) -> Result<T, ProjectErro
     T::deserialize(node).map_err(|error| error.into_diagnostic(document).into())
 }
 
+/// Makes a value of a part of a file. What it does not accept is left out, and each such thing is told, so that somebody
+/// can mend all of them at once; `None` where nothing is left.
+pub fn decode_part<T: DeserializeOwned>(
+    document: &Document,
+    node: &Node,
+    path: &[&str],
+    problems: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    let mut rest = std::borrow::Cow::Borrowed(node);
+    loop {
+        let error = match T::deserialize(NodeDeserializer { node: &rest, source: &document.source }) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let wrong = error.span.clone();
+        let outer = path.iter().rev().map(|key| (*key).to_owned());
+        let path = error.path.iter().cloned().chain(outer).collect();
+        problems.push(DecodeError { path, ..error }.into_diagnostic(document));
+        if !wrong.is_some_and(|wrong| leave_out(rest.to_mut(), &wrong)) {
+            return None;
+        }
+    }
+}
+
+/// Takes out what is written at a place; `false` where nothing is.
+fn leave_out(node: &mut Node, wrong: &Span) -> bool {
+    match &mut node.kind {
+        NodeKind::Map(entries) => {
+            let before = entries.len();
+            entries.retain(|(key, value)| key.span != *wrong && value.span != *wrong);
+            let is_here = entries.len() < before;
+            entries.iter_mut().fold(is_here, |is_out, (_, value)| leave_out(value, wrong) || is_out)
+        }
+        NodeKind::Seq(items) => {
+            let before = items.len();
+            items.retain(|item| item.span != *wrong);
+            let is_here = items.len() < before;
+            items.iter_mut().fold(is_here, |is_out, item| leave_out(item, wrong) || is_out)
+        }
+        _ => false,
+    }
+}
+
 /// Makes a value of a single text, as it stands in an option or a variable; lists are separated by commas.
 ///
 /// # Errors
