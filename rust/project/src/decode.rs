@@ -33,15 +33,25 @@ pub fn decode_part<T: DeserializeOwned>(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<T> {
     let mut rest = std::borrow::Cow::Borrowed(node);
+    let mut left_out: Vec<Vec<String>> = Vec::new();
     loop {
         let error = match T::deserialize(NodeDeserializer { node: &rest, source: &document.source }) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
         let wrong = error.span.clone();
-        let outer = path.iter().rev().map(|key| (*key).to_owned());
-        let path = error.path.iter().cloned().chain(outer).collect();
-        problems.push(DecodeError { path, ..error }.into_diagnostic(document));
+        // What is missing only because it was left out has been told.
+        let is_told = left_out.iter().any(|out| {
+            out.split_first().is_some_and(|(key, outer)| {
+                outer == error.path && error.message == format!("missing key `{key}`")
+            })
+        });
+        left_out.push(error.path.clone());
+        if !is_told {
+            let outer = path.iter().rev().map(|key| (*key).to_owned());
+            let path = error.path.iter().cloned().chain(outer).collect();
+            problems.push(DecodeError { path, ..error }.into_diagnostic(document));
+        }
         if !wrong.is_some_and(|wrong| leave_out(rest.to_mut(), &wrong)) {
             return None;
         }

@@ -126,7 +126,8 @@ impl Expression {
     /// Something it speaks of is not there, or what it does with it makes no sense; as a sentence without its end.
     pub fn evaluate(&self, values: &serde_json::Value) -> Result<serde_json::Value, String> {
         let told = |why: String| format!("`{}`: {why}", self.text.trim());
-        let value = self.compiled.eval(Value::from(Serde(values))).map_err(|error| told(in_our_words(&error)))?;
+        let value =
+            self.compiled.eval(Value::from(Serde(values))).map_err(|error| told(in_our_words(&error)))?;
         if value.is_undefined() {
             return Err(told("there is no such value".to_owned()));
         }
@@ -176,7 +177,9 @@ fn check_words(text: &str) -> Result<(), Mistake> {
         if !known.contains(word) {
             let hint = match did_you_mean(word, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None if known.is_empty() => format!("there are filters, as in `x | length`: {}", FILTERS.join(", ")),
+                None if known.is_empty() => {
+                    format!("there are filters, as in `x | length`: {}", FILTERS.join(", "))
+                }
                 None => format!("there are {}", known.join(", ")),
             };
             let message = format!("there is no {what} `{word}`");
@@ -249,7 +252,8 @@ mod tests_of_expressions {
             "params": {"day": "monday", "n": 3, "list": [3, 1, 2], "none": null},
             "tasks": {"clean": {"value": {"shards": ["a", "b"]}, "status": "completed"}, "a b": {"value": 1}},
         });
-        let value = Expression::parse(text).map_err(|mistake| mistake.message).and_then(|it| it.evaluate(&values));
+        let value =
+            Expression::parse(text).map_err(|mistake| mistake.message).and_then(|it| it.evaluate(&values));
         assert_eq!(value, Ok(expected), "{text}");
     }
 
@@ -277,7 +281,9 @@ mod tests_of_expressions {
     #[test]
     fn what_is_not_there_is_an_error_and_never_nothing() {
         let values = json!({"params": {"day": 1}});
-        for text in ["params.nope", "params.nope == 1", "params.day.x.y", "nobody", "params.day + 'a'", "1 / 0"] {
+        for text in
+            ["params.nope", "params.nope == 1", "params.day.x.y", "nobody", "params.day + 'a'", "1 / 0"]
+        {
             let error = Expression::parse(text).expect("is one").evaluate(&values).expect_err(text);
             assert!(error.starts_with('`'), "{error}");
         }
@@ -292,7 +298,10 @@ mod tests_of_expressions {
         check_refused("x.upper()", "there is no method `upper`", 2..7);
         check_refused("a b", "unexpected input after expression", 2..3);
         check_refused("(1", "unexpected the end, expected `)`", 1..2);
-        assert_eq!(Expression::parse("lenght(x)").expect_err("no").hint.map(|hint| hint.len() > 20), Some(true));
+        assert_eq!(
+            Expression::parse("lenght(x)").expect_err("no").hint.map(|hint| hint.len() > 20),
+            Some(true)
+        );
     }
 
     #[test]
@@ -300,7 +309,8 @@ mod tests_of_expressions {
         for deep in ["(", "[", "not ", "-", "{'a':", "a.", "1+", "x|length|", "a if "] {
             let text = deep.repeat(MAX_BYTES / deep.len()) + "1";
             let in_thread = std::thread::Builder::new().stack_size(1 << 20);
-            let parse = move || Expression::parse(&text).map(|it| it.evaluate(&json!({"a": 1, "x": [1]})).is_ok());
+            let parse =
+                move || Expression::parse(&text).map(|it| it.evaluate(&json!({"a": 1, "x": [1]})).is_ok());
             in_thread.spawn(parse).expect("a thread").join().map(drop).expect(deep);
         }
         assert!(Expression::parse(&"1+".repeat(5_000)).is_err());
@@ -310,7 +320,8 @@ mod tests_of_expressions {
 
     #[test]
     fn an_expression_says_what_it_speaks_of() {
-        let it = Expression::parse("params.day and tasks.clean.value.x[params.n] and tasks['a b']").expect("is one");
+        let it = Expression::parse("params.day and tasks.clean.value.x[params.n] and tasks['a b']")
+            .expect("is one");
         let references: Vec<String> = it.references().iter().map(|path| path.join(".")).collect();
         assert_eq!(references, ["params.day", "params.n", "tasks", "tasks.clean.value.x"]);
     }

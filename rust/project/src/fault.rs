@@ -13,6 +13,9 @@ pub enum ProjectError {
     /// A file says something wrong at a place.
     #[error("{0}")]
     Invalid(Box<Diagnostic>),
+    /// A file says several things that are wrong.
+    #[error("{} things are wrong with {}", .0.len(), .0.first().map(|it| shown(&it.file)).unwrap_or_default())]
+    Several(Vec<Diagnostic>),
     /// The file system refused.
     #[error("cannot {doing} {}", shown(path))]
     Io {
@@ -87,6 +90,25 @@ fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
+impl ProjectError {
+    /// Everything that is wrong with a file.
+    pub fn from_all(mut diagnostics: Vec<Diagnostic>) -> Self {
+        match diagnostics.len() {
+            1 => diagnostics.remove(0).into(),
+            _ => Self::Several(diagnostics),
+        }
+    }
+
+    /// What is wrong in files, each with its place; empty for errors of other kinds.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Invalid(diagnostic) => std::slice::from_ref(diagnostic),
+            Self::Several(diagnostics) => diagnostics,
+            _ => &[],
+        }
+    }
+}
+
 impl From<Diagnostic> for ProjectError {
     fn from(diagnostic: Diagnostic) -> Self {
         Self::Invalid(Box::new(diagnostic))
@@ -96,9 +118,11 @@ impl From<Diagnostic> for ProjectError {
 impl Fault for ProjectError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Invalid(_) | Self::TwoFiles { .. } | Self::TooLarge { .. } | Self::UnknownFormat { .. } => {
-                Kind::Config
-            }
+            Self::Invalid(_)
+            | Self::Several(_)
+            | Self::TwoFiles { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownFormat { .. } => Kind::Config,
             Self::Io { .. } => Kind::Io,
             Self::NoSuchTarget { .. } => Kind::NotFound,
             Self::UnknownVariable { .. }
@@ -111,6 +135,7 @@ impl Fault for ProjectError {
     fn code(&self) -> &'static str {
         match self {
             Self::Invalid(diagnostic) => diagnostic.code,
+            Self::Several(_) => "config.several",
             Self::Io { .. } => "project.io",
             Self::TwoFiles { .. } => "config.two_files",
             Self::TooLarge { .. } => "config.too_large",
@@ -136,7 +161,8 @@ impl Fault for ProjectError {
                  under `interpreters` in the project file"
                     .into(),
             ),
-            Self::Io { .. }
+            Self::Several(_)
+            | Self::Io { .. }
             | Self::TooLarge { .. }
             | Self::UnknownFormat { .. }
             | Self::BadVariable { .. }
@@ -148,6 +174,9 @@ impl Fault for ProjectError {
     fn place(&self) -> Option<String> {
         match self {
             Self::Invalid(diagnostic) => Some(diagnostic.place()),
+            Self::Several(diagnostics) => {
+                Some(diagnostics.iter().map(|it| it.render(false)).collect::<Vec<_>>().join("\n\n"))
+            }
             _ => None,
         }
     }

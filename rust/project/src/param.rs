@@ -82,7 +82,9 @@ impl ParamKind {
             Self::List if !text.trim_start().starts_with('[') => {
                 Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect())
             }
-            Self::List | Self::Json => serde_json::from_str(text).map_err(|error| format!("{}: {error}", wrong())),
+            Self::List | Self::Json => {
+                serde_json::from_str(text).map_err(|error| format!("{}: {error}", wrong()))
+            }
         }
     }
 
@@ -92,7 +94,7 @@ impl ParamKind {
             Self::Int => "whole number",
             Self::Float => "number",
             Self::Bool => "`true` or `false`",
-            Self::Date => "day such as `2026-11-21`, and neither `today`, `yesterday` nor `tomorrow`",
+            Self::Date => "day such as `2026-11-21` or `today`",
             Self::List => "list",
             Self::Json => "JSON",
         }
@@ -101,7 +103,9 @@ impl ParamKind {
     /// Sees that a value is one of this kind. A day by its name becomes that day, where it is known.
     fn see(self, value: Value, days: Option<&Days>) -> Result<Value, String> {
         let is_one = match (self, &value) {
-            (Self::String, Value::String(_)) | (Self::Bool, Value::Bool(_)) | (Self::List, Value::Array(_)) => true,
+            (Self::String, Value::String(_))
+            | (Self::Bool, Value::Bool(_))
+            | (Self::List, Value::Array(_)) => true,
             (Self::Int, Value::Number(number)) => number.is_i64(),
             (Self::Float, Value::Number(_)) | (Self::Json, _) => true,
             (Self::Date, Value::String(text)) => match (text.as_str(), days) {
@@ -193,10 +197,15 @@ impl Param {
 /// # Errors
 ///
 /// One has no value, or one that it may not have; something is given that is no parameter.
-pub fn take(params: &[Param], given: Vec<(String, Given)>, days: &Days) -> Result<Map<String, Value>, Vec<String>> {
+pub fn take(
+    params: &[Param],
+    given: Vec<(String, Given)>,
+    days: &Days,
+) -> Result<Map<String, Value>, Vec<String>> {
     let mut wrong = Vec::new();
     let mut by_name: Map<String, Value> = Map::new();
-    let mut given: Vec<(String, Option<Given>)> = given.into_iter().map(|(name, it)| (name, Some(it))).collect();
+    let mut given: Vec<(String, Option<Given>)> =
+        given.into_iter().map(|(name, it)| (name, Some(it))).collect();
     for param in params {
         // The last one counts, as with options.
         let own = given.iter_mut().rev().find(|(name, _)| *name == param.name).and_then(|(_, it)| it.take());
@@ -266,7 +275,10 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told() {
-        let params = [param(ParamKind::String, &["eu", "us"]), Param { name: "q".to_owned(), ..param(ParamKind::Int, &[]) }];
+        let params = [
+            param(ParamKind::String, &["eu", "us"]),
+            Param { name: "q".to_owned(), ..param(ParamKind::Int, &[]) },
+        ];
         let text = |text: &str| Given::Text(text.to_owned());
         let given = vec![("p".to_owned(), text("de")), ("day".to_owned(), text("1"))];
         let wrong = take(&params, given, &days()).expect_err("wrong");
@@ -296,7 +308,13 @@ mod tests {
             })
         };
         assert!(Param::new("p", file(json!("today"))).is_ok());
-        assert!(Param::new("p", file(json!("soon"))).is_err_and(|why| why.starts_with("its default \"soon\" is no day")));
-        assert_eq!(Param::new("p", ParamFile::Default(json!(1.5))).map(|param| param.kind), Ok(ParamKind::Float));
+        assert!(
+            Param::new("p", file(json!("soon")))
+                .is_err_and(|why| why.starts_with("its default \"soon\" is no day"))
+        );
+        assert_eq!(
+            Param::new("p", ParamFile::Default(json!(1.5))).map(|param| param.kind),
+            Ok(ParamKind::Float)
+        );
     }
 }

@@ -108,7 +108,9 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Expression(expression) => text.push_str(&as_text(expression, &expression.evaluate(values)?)?),
+                Part::Expression(expression) => {
+                    text.push_str(&as_text(expression, &expression.evaluate(values)?)?)
+                }
             }
         }
         Ok(text)
@@ -172,7 +174,9 @@ mod tests {
 
     #[test]
     fn mistakes_have_their_place_in_the_whole_text() {
-        let refused = |text: &str| Template::parse(text).map_err(|mistake| (mistake.message, mistake.span)).expect_err(text);
+        let refused = |text: &str| {
+            Template::parse(text).map_err(|mistake| (mistake.message, mistake.span)).expect_err(text)
+        };
         assert_eq!(refused("a ${{ params.n"), ("`${{` without its `}}`".to_owned(), 2..5));
         assert_eq!(refused("a ${{ x | nope }}"), ("there is no filter `nope`".to_owned(), 10..14));
         assert_eq!(refused("${{ }}"), ("there is no expression".to_owned(), 3..4));

@@ -390,7 +390,8 @@ impl<'de> Deserialize<'de> for ResourceFile {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ResourceFile, A::Error> {
-                RateTable::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(ResourceFile::Rate)
+                RateTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    .map(ResourceFile::Rate)
             }
         }
         deserializer.deserialize_any(Either)
@@ -429,7 +430,8 @@ impl<'de> Deserialize<'de> for ParamFile {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ParamFile, A::Error> {
-                ParamTable::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(ParamFile::Full)
+                ParamTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    .map(ParamFile::Full)
             }
         }
         deserializer.deserialize_any(Either)
