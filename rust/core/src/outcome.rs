@@ -24,6 +24,12 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         retryable: bool,
     },
+    /// It ended well, and yet did not do what it was to: a file that it should have made is not there, or what it gave cannot
+    /// be read.
+    Unmet {
+        /// Why, as a sentence without its end.
+        why: Box<str>,
+    },
     /// It ended well, and says that it is not through: it wants to be carried out again.
     Unfinished,
     /// A task of its own did not complete.
@@ -87,6 +93,7 @@ impl Outcome {
         match self {
             Self::Raised { retryable, .. } => *retryable,
             Self::Failed { .. }
+            | Self::Unmet { .. }
             | Self::Killed { .. }
             | Self::TimedOut { .. }
             | Self::MemoryExceeded { .. }
@@ -106,6 +113,7 @@ impl Outcome {
             Self::Succeeded { exit_code } | Self::Failed { exit_code } => Some(*exit_code),
             Self::Returned
             | Self::Raised { .. }
+            | Self::Unmet { .. }
             | Self::Unfinished
             | Self::ChildFailed { .. }
             | Self::Killed { .. }
@@ -127,6 +135,7 @@ impl Outcome {
             Self::Returned => "succeeded".to_owned(),
             Self::Raised { error, message, .. } if message.is_empty() => format!("raised {error}"),
             Self::Raised { error, message, .. } => format!("raised {error}: {message}"),
+            Self::Unmet { why } => format!("ended well, and yet: {why}"),
             Self::Unfinished => "is to be carried out again".to_owned(),
             Self::ChildFailed { .. } => "failed in a task of its own".to_owned(),
             Self::Failed { exit_code } => format!("failed with exit code {exit_code}"),

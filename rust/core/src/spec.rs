@@ -40,6 +40,9 @@ pub enum Action {
     Approval {
         /// What is asked.
         prompt: Arc<str>,
+        /// Whether a value is asked for, and not only whether to go on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wants_value: bool,
     },
 }
 

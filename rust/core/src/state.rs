@@ -396,7 +396,8 @@ mod tests {
 
     #[test]
     fn the_counts_are_what_counting_gives_after_every_event() {
-        let actions = [function(), command(), Action::Approval { prompt: "well?".into() }];
+        let actions =
+            [function(), command(), Action::Approval { prompt: "well?".into(), wants_value: false }];
         let retry = Retry { max_attempts: 2, initial_delay_ms: 50, max_delay_ms: 50, base: 1.0, jitter: 0.0 };
         let policy = Policy { retry: Some(retry), ..Policy::default() };
         let policies = [

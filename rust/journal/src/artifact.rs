@@ -4,6 +4,7 @@
 use crate::fault::JournalError;
 use crate::group::hex;
 use crate::lock::make_private;
+use dirigent_core::value::{Encoding, Kept};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The name of the folder.
 const NAME: &str = "artifacts";
+
+/// Values longer than this lie in files of their own.
+const INLINE_BYTES: usize = 4 << 10;
+/// Values longer than this are not kept.
+pub const MOST_BYTES: usize = 64 << 20;
 
 /// The artifacts of a state folder.
 #[derive(Clone, Debug)]
@@ -23,6 +29,28 @@ impl Artifacts {
     /// Those of this state folder.
     pub fn of(state_dir: &Path) -> Self {
         Self { folder: state_dir.join(NAME) }
+    }
+
+    /// Records a value: in full where it is small, as an artifact where it is not, and with the reason where it cannot be kept.
+    /// The bytes of [`Encoding::Json`] are text; `shown` makes text of others.
+    pub fn keep(&self, encoding: Encoding, bytes: Vec<u8>, shown: impl FnOnce(Vec<u8>) -> String) -> Kept {
+        if bytes.len() > MOST_BYTES {
+            let why = format!("it takes {} MiB, and {} are kept", bytes.len() >> 20, MOST_BYTES >> 20);
+            return Kept::NotKept { why: why.into() };
+        }
+        if bytes.len() <= INLINE_BYTES {
+            return Kept::Inline { encoding, text: shown(bytes).into() };
+        }
+        match self.store(&bytes) {
+            Ok(hash) => Kept::Artifact { encoding, hash: hash.into(), bytes: bytes.len() as u64 },
+            Err(error) => Kept::NotKept { why: error.to_string().into() },
+        }
+    }
+
+    /// Records a value that is written as JSON.
+    pub fn keep_json(&self, text: String) -> Kept {
+        let shown = |bytes| String::from_utf8(bytes).expect("it was text");
+        self.keep(Encoding::Json, text.into_bytes(), shown)
     }
 
     /// Stores bytes, if they are not there yet, and returns the hash that finds them again. The file is whole or not there.

@@ -103,6 +103,7 @@ pub(crate) fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Succeeded { .. } => "succeeded",
         Outcome::Returned => "returned",
         Outcome::Raised { .. } => "raised",
+        Outcome::Unmet { .. } => "unmet",
         Outcome::Unfinished => "unfinished",
         Outcome::ChildFailed { .. } => "child_failed",
         Outcome::Failed { .. } => "failed",

@@ -342,6 +342,7 @@ impl State {
             Outcome::Lost { .. } if is_to_end => TaskStatus::Cancelled,
             Outcome::Lost { .. }
             | Outcome::Raised { .. }
+            | Outcome::Unmet { .. }
             | Outcome::Unfinished
             | Outcome::ChildFailed { .. }
             | Outcome::Failed { .. }

@@ -185,7 +185,7 @@ impl Run {
                         let command = Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() };
                         action = Action::Command(Box::new(command));
                     }
-                    "approval" => action = Action::Approval { prompt: "well?".into() },
+                    "approval" => action = Action::Approval { prompt: "well?".into(), wants_value: false },
                     option => self.set(&mut policy, option),
                 }
             }

@@ -122,7 +122,7 @@ impl Taste {
 
     fn action(&self, chance: &mut Chance) -> Action {
         if chance.percent(self.approvals) {
-            return Action::Approval { prompt: "go on?".into() };
+            return Action::Approval { prompt: "go on?".into(), wants_value: false };
         }
         if chance.percent(self.commands) {
             let command = Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() };

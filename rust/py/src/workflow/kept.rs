@@ -4,6 +4,7 @@
 use crate::workflow::plan::bug;
 use dirigent_core::value::{Encoding, Kept};
 use dirigent_journal::Artifacts;
+use dirigent_journal::artifact::MOST_BYTES;
 use dirigent_journal::known::digest;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -11,10 +12,6 @@ use pyo3::types::{
 };
 use std::fmt::Write;
 
-/// Values longer than this lie in files of their own.
-const INLINE_BYTES: usize = 4 << 10;
-/// Values longer than this are not kept.
-const MOST_BYTES: usize = 64 << 20;
 /// What is nested deeper is left to `pickle`.
 const MOST_LEVELS: usize = 32;
 
@@ -22,10 +19,10 @@ const MOST_LEVELS: usize = 32;
 pub(crate) fn keep(value: &Bound<'_, PyAny>, artifacts: &Artifacts) -> Kept {
     let mut text = String::new();
     if write_json(value, &mut text, MOST_LEVELS).is_some() {
-        return place(Encoding::Json, text.into_bytes(), artifacts);
+        return artifacts.keep_json(text);
     }
     match pickled(value) {
-        Ok(bytes) => place(Encoding::Pickle, bytes, artifacts),
+        Ok(bytes) => artifacts.keep(Encoding::Pickle, bytes, |bytes| base64(&bytes)),
         Err(why) => Kept::NotKept { why: why.into() },
     }
 }
@@ -62,24 +59,6 @@ pub(crate) fn digest_of_value(value: &Bound<'_, PyAny>) -> Result<String, String
     match write(value, &mut text, MOST_LEVELS, true) {
         Some(()) => Ok(digest(text.as_bytes())),
         None => pickled(value).map(|bytes| digest(&bytes)),
-    }
-}
-
-fn place(encoding: Encoding, bytes: Vec<u8>, artifacts: &Artifacts) -> Kept {
-    if bytes.len() > MOST_BYTES {
-        let why = format!("it takes {} MiB, and {} are kept", bytes.len() >> 20, MOST_BYTES >> 20);
-        return Kept::NotKept { why: why.into() };
-    }
-    if bytes.len() <= INLINE_BYTES {
-        let text = match encoding {
-            Encoding::Json => String::from_utf8(bytes).expect("JSON is text"),
-            Encoding::Pickle => base64(&bytes),
-        };
-        return Kept::Inline { encoding, text: text.into() };
-    }
-    match artifacts.store(&bytes) {
-        Ok(hash) => Kept::Artifact { encoding, hash: hash.into(), bytes: bytes.len() as u64 },
-        Err(error) => Kept::NotKept { why: error.to_string().into() },
     }
 }
 

@@ -452,7 +452,9 @@ impl Plan {
                 }
                 Kind::Command(command) => (Action::Command(command.clone()), None),
                 Kind::Script(script) => (Action::Script(script.clone()), None),
-                Kind::Approval(prompt) => (Action::Approval { prompt: Arc::clone(prompt) }, None),
+                Kind::Approval(prompt) => {
+                    (Action::Approval { prompt: Arc::clone(prompt), wants_value: false }, None)
+                }
             };
             // A task of another kind has a call only for what Python wants to know.
             let call = call.or_else(|| {
