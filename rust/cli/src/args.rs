@@ -59,6 +59,12 @@ pub(crate) enum Verb {
     Retry(ResumeArgs),
     /// Asks a run of another process to end
     Cancel(CancelArgs),
+    /// Lets a task that waits go on
+    Approve(AnswerArgs),
+    /// Lets a task that waits fail
+    Reject(AnswerArgs),
+    /// Gives a task that waits the value it wants
+    Signal(SignalArgs),
     /// Makes reports of a recorded run again
     Report(ReportArgs),
     /// Checks that the history of runs is what was recorded
@@ -91,7 +97,7 @@ fn setting<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 /// Where to look, and for what.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Folders, scripts, or globs of scripts
+    /// Folders, scripts, globs of scripts; or a workflow file, a job of the project file, `file.py:name`, `-`
     #[arg(value_name = "TARGET", value_hint = ValueHint::AnyPath)]
     pub(crate) targets: Vec<PathBuf>,
 
@@ -116,12 +122,44 @@ pub(crate) struct Selection {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// What a workflow file is given.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GivenArgs {
+    /// Give a parameter of a workflow file; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) param: Vec<String>,
+
+    /// Give the parameters that a file holds, as YAML, TOML or JSON; `--param` wins over it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) params_file: Option<PathBuf>,
+}
+
+/// Which tasks are to run. What they need and is left out comes from the last run in which it completed.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PartArgs {
+    /// Run only tasks that this name or glob means; may be given several times
+    #[arg(long, value_name = "TASK")]
+    pub(crate) only: Vec<String>,
+
+    /// Run these tasks and all that depend on them; may be given several times
+    #[arg(long, value_name = "TASK")]
+    pub(crate) from: Vec<String>,
+
+    /// Run these tasks and all that they depend on; may be given several times
+    #[arg(long, value_name = "TASK")]
+    pub(crate) until: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dirigent run scripts/ --jobs 4          four at a time; the default is one a core
   dirigent run load.py -- --day monday    arguments for the script
-  dirigent run scripts/ --dry-run         say what would run")]
+  dirigent run scripts/ --dry-run         say what would run
+  dirigent run etl.yaml --param day=today a workflow file, with a parameter
+  dirigent run etl.yaml --from clean      from a task on; what it needs comes from the last run
+  dirigent run backup                     a job of the project file
+  generate | dirigent run -               a workflow file from standard input")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -129,6 +167,12 @@ pub(crate) struct RunArgs {
     /// Arguments for every script
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
+
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
 
     /// Say what would run, and run nothing
     #[arg(long)]
@@ -418,6 +462,47 @@ pub(crate) struct CancelArgs {
     /// End everything at once
     #[arg(long, conflicts_with = "task")]
     pub(crate) now: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent approve                    the task of the last run that waits, where only one does
+  dirigent approve last publish --comment 'looked at it'
+  dirigent reject last publish --comment 'figures are off'")]
+pub(crate) struct AnswerArgs {
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+
+    /// The task, by name or number [default: the one that waits]
+    #[arg(value_name = "TASK")]
+    pub(crate) task: Option<String>,
+
+    /// What to say with it
+    #[arg(long, short = 'm', value_name = "TEXT", default_value = "")]
+    pub(crate) comment: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent signal last shard eu-west          a text
+  dirigent signal last limits '{\"cpu\": 4}'    JSON, where it is some")]
+pub(crate) struct SignalArgs {
+    /// The run: `last`, its id or the beginning of one, or its folder
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+
+    /// The task, by name or number
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+
+    /// The value: JSON, or else a text
+    #[arg(value_name = "VALUE")]
+    pub(crate) value: String,
+
+    #[command(flatten)]
+    pub(crate) records: Records,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! One file for each verb, and what they share: finding scripts, and telling errors.
 
 mod selection;
+mod target;
+mod python;
 mod run;
 mod list;
 mod check;
@@ -12,6 +14,7 @@ mod why;
 mod diff;
 mod resume;
 mod cancel;
+mod answer;
 mod report;
 mod verify;
 mod export;
@@ -61,6 +64,9 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Resume(args) => resume::resume(&args),
         Verb::Retry(args) => resume::retry(&args),
         Verb::Cancel(args) => cancel::cancel(&args),
+        Verb::Approve(args) => answer::answer(&args, true),
+        Verb::Reject(args) => answer::answer(&args, false),
+        Verb::Signal(args) => answer::signal(&args),
         Verb::Verify(args) => verify::verify(&args),
         Verb::Export(args) => export::export(&args),
         Verb::Import(args) => export::import(&args),

@@ -4,12 +4,14 @@ use crate::VERSION;
 use crate::fault::CliError;
 use crate::record::{holder, new_run_id};
 use crate::surroundings::origin;
+use crate::workflow::Opened;
 use dirigent_core::decide::Input;
+use dirigent_core::event::Origin;
 use dirigent_core::ids::RunId;
 use dirigent_core::spec::Workflow;
 use dirigent_core::state::State;
 use dirigent_core::value::Kept;
-use dirigent_engine::{Config, Plan, Record, Run, Slots};
+use dirigent_engine::{Config, EngineError, Plan, Record, Run, Slots};
 use dirigent_journal::store::{Durability, Store};
 use dirigent_process::end_leftovers;
 use dirigent_process::worker::most_at_once;
@@ -57,27 +59,69 @@ pub struct Conducted {
     pub leftovers: Vec<String>,
 }
 
-/// Starts a run. `known` has the tasks that need not run, each as [`Input::Reused`].
+/// What a run carries out.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The tasks.
+    pub workflow: Workflow,
+    /// Those that need not run, each as [`Input::Reused`].
+    pub known: Vec<Input>,
+    /// The file they come from, where they do.
+    pub file: Option<Opened>,
+}
+
+impl From<Workflow> for Work {
+    fn from(workflow: Workflow) -> Self {
+        Self { workflow, known: Vec::new(), file: None }
+    }
+}
+
+/// Starts a run.
 ///
 /// # Errors
 ///
 /// The state folder cannot be written, or the guard cannot be started. Then nothing has run.
-pub fn start(workflow: Workflow, known: Vec<Input>, order: &Order<'_>) -> Result<Conducted, CliError> {
+pub fn start(work: Work, order: &Order<'_>) -> Result<Conducted, CliError> {
     let id = new_run_id();
     let store = Store::shared(order.state_dir)?;
     let writer = store.begin(&id, Durability::default(), &holder())?;
     let folder = store.run_folder(&id);
+    let Work { workflow, known, file } = work;
+    let root = file.as_ref().map(|file| file.files.root());
     let cores = || std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let source = file.as_ref().map(|file| Arc::clone(&file.source));
     let plan = Plan {
         max_concurrency: order.jobs.unwrap_or_else(cores).min(most_at_once()).max(1),
         fail_fast: order.fail_fast,
-        origin: origin(order.root),
+        origin: Origin { source, ..origin(order.root) },
+        resources: file.as_ref().map(|file| file.resources.clone()).unwrap_or_default(),
+        timeout_ms: root.and_then(|root| root.timeout_ms),
         known,
-        ..Plan::new(id, workflow)
+        ..Plan::new(id.clone(), workflow)
     };
     let record = Record::OnDisk { writer, recorded: Vec::new() };
-    let run = Run::start(plan, order.config(folder.clone()), record)?;
+    let run = prepare(&id, file.as_ref(), &store, &folder, order, record)?;
+    run.begin(plan);
     Ok(Conducted { run, folder, leftovers: Vec::new() })
+}
+
+/// A run that has not begun, and those who answer for it.
+fn prepare(
+    id: &RunId,
+    file: Option<&Opened>,
+    store: &Arc<Store>,
+    folder: &Path,
+    order: &Order<'_>,
+    record: Record,
+) -> Result<Run, CliError> {
+    let config = order.config(folder.to_owned());
+    let Some(file) = file else { return Ok(Run::prepare(id.clone(), config, None, record)?) };
+    let host = file.host(Arc::clone(store), folder.to_owned());
+    let (functions, answer) = host.functions();
+    let config = Config { judge: Some(Arc::new(host)), ..config };
+    let run = Run::prepare(id.clone(), config, Some(functions), record)?;
+    answer(run.control()).map_err(EngineError::Thread)?;
+    Ok(run)
 }
 
 /// Goes on with a run whose engine is gone, or that was cancelled.
@@ -85,14 +129,13 @@ pub fn start(workflow: Workflow, known: Vec<Input>, order: &Order<'_>) -> Result
 /// # Errors
 ///
 /// It is over, or held by somebody; the state folder cannot be written.
-pub fn resume(id: &RunId, order: &Order<'_>) -> Result<Conducted, CliError> {
+pub fn resume(id: &RunId, file: Option<&Opened>, order: &Order<'_>) -> Result<Conducted, CliError> {
     let store = Store::shared(order.state_dir)?;
     let (writer, recorded) = store.take_over(id, Durability::default(), &holder())?;
     let folder = store.run_folder(id);
     // The lock is ours, so nobody carries the run on: what still carries its mark was left behind.
     let (leftovers, _) = end_leftovers(&dirigent_engine::run::mark(id));
-    let config = order.config(folder.clone());
-    let run = Run::prepare(id.clone(), config, None, Record::OnDisk { writer, recorded })?;
+    let run = prepare(id, file, &store, &folder, order, Record::OnDisk { writer, recorded })?;
     run.take_up(origin(order.root), &|value| why_lost(value, &store))?;
     Ok(Conducted { run, folder, leftovers })
 }

@@ -10,6 +10,8 @@ pub mod surroundings;
 pub mod python;
 pub mod plan;
 pub mod record;
+pub mod reuse;
+pub mod workflow;
 pub mod conduct;
 mod signals;
 mod terminal;

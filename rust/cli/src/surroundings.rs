@@ -73,6 +73,18 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
+/// Who asks something of a run, for its record.
+pub fn user(surroundings: &Surroundings) -> String {
+    let set = |name: &str| {
+        let mut variables = surroundings.environment.iter();
+        variables
+            .find(|(variable, value)| variable == name && !value.is_empty())
+            .map(|(_, value)| value.clone())
+    };
+    let user = set("USER").or_else(|| set("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    format!("{user}@{}", origin(None).host)
+}
+
 /// Where and by what a run is started, for its first event.
 pub fn origin(root: Option<&Path>) -> Origin {
     Origin {

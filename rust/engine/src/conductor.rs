@@ -285,6 +285,7 @@ impl Conductor {
     pub(crate) fn close(&mut self) {
         self.slots.give_back(std::mem::take(&mut self.slots_taken));
         self.timer.close();
+        self.judge = None;
         // Given away, so that they and this do not keep each other for ever.
         if let Some(functions) = self.functions.take() {
             functions.close();

@@ -30,8 +30,8 @@ pub struct ConfigFile {
     pub default: ScriptFile,
     /// Settings of the scripts that a path or glob means.
     pub scripts: Entries<ScriptFile>,
-    /// Not yet.
-    pub jobs: Reserved,
+    /// Named tasks; read as those of a workflow file are.
+    pub jobs: Elsewhere,
     /// Not yet.
     pub workflows: Reserved,
 }
@@ -99,6 +99,16 @@ pub enum TimeoutOverride {
     All(Limit),
     /// For the scripts that a path or glob means.
     ByPattern(Entries<Limit>),
+}
+
+/// What is read somewhere else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Elsewhere;
+
+impl<'de> Deserialize<'de> for Elsewhere {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
 }
 
 /// A key that a later version will give a meaning. Accepting it in silence would be a false success.

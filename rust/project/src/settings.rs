@@ -126,6 +126,11 @@ impl Config {
         self.root.as_deref()
     }
 
+    /// The project file, where there is one.
+    pub fn project_document(&self) -> Option<&Document> {
+        self.layers.iter().rev().find(|layer| layer.is_project).map(|layer| &layer.document)
+    }
+
     /// The files that were read, lowest layer first.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.layers.iter().map(|layer| layer.document.path.as_path())

@@ -7,6 +7,7 @@ mod action;
 mod reading;
 mod check;
 mod read;
+mod files;
 
 use crate::diagnose::Diagnostic;
 use crate::document::{Document, Span};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 pub use action::{Each, FileAction, MOST_ITEMS, Piece, Shape, arguments};
+pub use files::Files;
 
 /// A workflow file, checked.
 #[derive(Clone, Debug)]
@@ -101,8 +103,21 @@ impl WorkflowFile {
     ///
     /// Everything that is wrong with it.
     pub fn read(document: &Document) -> Result<Self, ProjectError> {
+        Self::read_as(document, Kind::Workflow)
+    }
+
+    /// Checks the jobs of a project file: named tasks of one workflow.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn read_jobs(document: &Document) -> Result<Self, ProjectError> {
+        Self::read_as(document, Kind::Jobs)
+    }
+
+    fn read_as(document: &Document, kind: Kind) -> Result<Self, ProjectError> {
         let mut problems = Vec::new();
-        let file = read::read(document, &mut problems);
+        let file = read::read(document, kind, &mut problems);
         match file {
             Some(file) if problems.is_empty() => Ok(file),
             _ => Err(ProjectError::from_all(told(problems))),
@@ -118,6 +133,15 @@ impl WorkflowFile {
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
+}
+
+/// What a document is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The whole of it is a workflow.
+    Workflow,
+    /// It is a project file with jobs.
+    Jobs,
 }
 
 /// How many problems of one file are told: more help nobody.
@@ -139,11 +163,15 @@ pub fn schema() -> Value {
 /// The expressions of a task that are worked out when its turn comes, or before.
 impl FileTask {
     /// All of them but those of `each`, `when` and `until`.
-    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> + Clone {
         let env = self.env.iter().filter_map(|(_, value)| value.as_ref());
         let files = self.outputs.iter().chain(&self.documents).chain(&self.inputs);
         let templates = env.chain(self.cwd.as_ref()).chain(files);
-        templates.flat_map(Template::expressions).chain(self.action.expressions())
+        templates
+            .flat_map(Template::expressions)
+            .chain(self.action.expressions())
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// Whether one of these speaks of what other tasks gave.

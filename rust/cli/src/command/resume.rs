@@ -1,47 +1,71 @@
 //! `dirigent resume` and `dirigent retry`: go on with a run, and run again what failed in one.
 
-use super::recorded::{find, read};
+use super::recorded::{Place, find, read};
 use super::run::{order, see_through};
 use crate::args::ResumeArgs;
-use crate::conduct::{self, Order};
+use crate::conduct::{self, Order, Work};
 use crate::fault::CliError;
 use crate::record::Recorded;
+use crate::workflow::{Opened, reopen, reused};
 use dirigent_core::decide::Input;
+use dirigent_core::event::{SkipReason, Source};
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Task, Workflow};
-use dirigent_core::state::{State, TaskStatus};
+use dirigent_core::spec::{Action, Policy, Task, Workflow};
+use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
-use dirigent_engine::run::attempt_folder;
+use dirigent_journal::Artifacts;
+use std::sync::Arc;
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     let (row, place) = find(&args.run)?;
     let (recorded, _) = read(&args.run)?;
-    refuse_functions(&recorded.state, "Workflow.resume")?;
+    let file = file_of(&recorded.state, &place)?;
+    if file.is_none() {
+        refuse_functions(&recorded.state, "Workflow.resume")?;
+    }
     see_through(&place.config.run, args.json, || {
         let root = root(&recorded.state);
-        conduct::resume(&row.id, &Order { root: root.as_deref(), ..order(&place.state_dir)? })
+        let order = Order { root: root.as_deref(), ..order(&place.state_dir)? };
+        conduct::resume(&row.id, file.as_ref(), &order)
     })
+}
+
+/// The workflow file that a run was made from, as it was then.
+fn file_of(state: &State, place: &Place) -> Result<Option<Opened>, CliError> {
+    let source = state.header().and_then(|header| header.origin.source.clone());
+    let open = |source: &Source| reopen(source, &place.config, &place.surroundings, &place.state_dir);
+    source.as_deref().map(open).transpose()
 }
 
 pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
     let (recorded, place) = read(&args.run)?;
     let Recorded { state, row, .. } = &recorded;
-    refuse_functions(state, "Workflow.run_sync")?;
+    let file = file_of(state, &place)?;
+    if file.is_none() {
+        refuse_functions(state, "Workflow.run_sync")?;
+    }
     let Some(header) = state.header().filter(|_| state.end().is_some()) else {
         return Err(CliError::Usage {
             message: format!("run {} has not ended", row.id),
             hint: Some("go on with it: `dirigent resume`".to_owned()),
         });
     };
-    let known = known(state);
-    if known.len() == state.tasks().len() {
+    let known = known(state, &Artifacts::of(&place.state_dir));
+    let failed = |task: &TaskState| task.status != TaskStatus::Completed && !is_left_out(task);
+    if !state.tasks().iter().any(failed) {
         return Err(CliError::Nothing {
             message: format!("nothing of run {} is to be run again: every task completed", row.id),
             hint: None,
         });
     }
-    let tasks: Vec<Task> = state.tasks().iter().map(|task| (*task.spec).clone()).collect();
-    let workflow = Workflow::new(header.workflow.clone(), tasks)?;
+    let workflow = match &file {
+        // Its tasks as they were declared: what they do is settled anew.
+        Some(file) => left_out(file.workflow.clone(), state)?,
+        None => {
+            let tasks: Vec<Task> = state.tasks().iter().map(|task| (*task.spec).clone()).collect();
+            Workflow::new(header.workflow.clone(), tasks)?
+        }
+    };
     let root = root(state);
     see_through(&place.config.run, args.json, || {
         let order = Order {
@@ -50,7 +74,7 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
             root: root.as_deref(),
             ..order(&place.state_dir)?
         };
-        conduct::start(workflow, known, &order)
+        conduct::start(Work { workflow, known, file }, &order)
     })
 }
 
@@ -60,7 +84,7 @@ fn root(state: &State) -> Option<std::path::PathBuf> {
 }
 
 /// The tasks that completed, and need nothing that did not.
-fn known(state: &State) -> Vec<Input> {
+fn known(state: &State, artifacts: &Artifacts) -> Vec<Input> {
     let mut is_known: Vec<bool> =
         state.tasks().iter().map(|task| task.status == TaskStatus::Completed).collect();
     // Needs may stand behind what needs them.
@@ -76,21 +100,30 @@ fn known(state: &State) -> Vec<Input> {
         again.into_iter().for_each(|task| is_known[task] = false);
     }
     let tasks = (0u32..).map(TaskIndex).zip(state.tasks()).filter(|(index, _)| is_known[index.usize()]);
+    // Parts come again with what they are a part of.
     tasks
-        .filter_map(|(task, it)| {
-            let ended = it.ended.as_ref()?;
-            let from = match &it.reused {
-                Some(reused) => reused.from.clone(),
-                None => state.header()?.run.clone(),
-            };
-            let saved_us = it.reused.as_ref().map_or(ended.usage.wall_us, |reused| reused.saved_us);
-            let logs = it.reused.as_ref().map_or_else(
-                || Some(format!("runs/{from}/{}", attempt_folder(task, it.attempts).display()).into()),
-                |reused| reused.logs.clone(),
-            );
-            Some(Input::Reused { task, from, saved_us, key: None, logs, value: ended.value.clone() })
-        })
+        .filter(|(_, it)| it.parent.is_none())
+        .filter_map(|(task, _)| reused(state, task, task, artifacts))
         .collect()
+}
+
+/// Whether it was skipped because the run was of a part of the workflow, or whoever declared it said so.
+fn is_left_out(task: &TaskState) -> bool {
+    task.status == TaskStatus::Skipped
+        && matches!(task.skipped.as_deref(), Some(SkipReason::Declared { .. } | SkipReason::Condition))
+}
+
+/// A workflow of which those tasks are left out that the run had left out.
+fn left_out(workflow: Workflow, state: &State) -> Result<Workflow, CliError> {
+    let (name, tasks) = workflow.into_parts();
+    let tasks = tasks.into_iter().zip(state.tasks()).map(|(task, it)| {
+        let mut task = Arc::unwrap_or_clone(task);
+        if let Some(SkipReason::Declared { text }) = it.skipped.as_deref() {
+            task.policy = Arc::new(Policy { skip: Some(text.clone()), ..(*task.policy).clone() });
+        }
+        task
+    });
+    Ok(Workflow::new(name, tasks.collect())?)
 }
 
 /// Functions live in the program that declared them.

@@ -1,22 +1,28 @@
 //! `dirigent run`: scripts, from what was typed to the summary.
 
+use super::python::run_python;
 use super::selection::select;
-use crate::args::RunArgs;
-use crate::conduct::{self, Conducted, Order};
+use super::target::{FileTarget, Target, target};
+use crate::args::{PartArgs, RunArgs};
+use crate::conduct::{self, Conducted, Order, Work};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
 use crate::record::{LogFolder, state_dir, write_reports};
 use crate::signals::{self, Signals};
 use crate::terminal;
+use crate::workflow::{Part, part};
+use dirigent_core::decide::Input;
 use dirigent_core::event::Verdict;
-use dirigent_core::spec::Workflow;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::{Action, Workflow};
 use dirigent_core::state::State;
-use dirigent_core::text::printable;
+use dirigent_core::text::{OsText, printable};
 use dirigent_process::worker::adopt_orphans;
 use dirigent_project::RunSettings;
 use dirigent_project::value::ReportKind;
 use dirigent_report::{Format, RunView};
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
     let flags = args.flags().map_err(|message| CliError::Usage {
@@ -29,6 +35,11 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
             hint: Some("name a folder, a script or a glob, such as `dirigent run scripts/`".to_owned()),
         });
     }
+    match target(&args.selection, &flags, &args.given)? {
+        Target::Scripts => {}
+        Target::File(file) => return run_file(args, *file),
+        Target::Python { path, name } => return run_python(args, flags, &path, &name),
+    }
     let selected = select(&args.selection, flags)?;
     terminal::say(&selected.notices());
     if selected.found.scripts.is_empty() {
@@ -37,12 +48,12 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
     for warning in selected.unmatched() {
         terminal::say(&(warning.render(terminal::colours_on_stderr()) + "\n"));
     }
-    let workflow = selected.workflow(&args.args)?;
+    let state_dir = state_dir(&selected.config, &selected.surroundings)?;
+    let (workflow, known) = part(selected.workflow(&args.args)?, wanted(&args.part), &state_dir)?;
     if args.dry_run {
-        terminal::print(&dry_run(&workflow, args.json));
+        terminal::print(&dry_run(&workflow, &known, args.json));
         return Ok(exit::OK);
     }
-    let state_dir = state_dir(&selected.config, &selected.surroundings)?;
     let settings = &selected.config.run;
     let order = Order {
         jobs: settings.jobs.value,
@@ -50,7 +61,57 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         root: Some(selected.config.root().unwrap_or(&selected.found.root)),
         ..order(&state_dir)?
     };
-    see_through(settings, args.json, || conduct::start(workflow, Vec::new(), &order))
+    see_through(settings, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
+}
+
+/// The tasks that were asked for.
+fn wanted(part: &PartArgs) -> Part<'_> {
+    Part { only: &part.only, from: &part.from, until: &part.until }
+}
+
+/// A workflow file, or a job with what it needs.
+fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
+    refuse_for_files(args)?;
+    let FileTarget { config, state_dir, opened, job, .. } = file;
+    let until: Vec<String> = args.part.until.iter().cloned().chain(job).collect();
+    let wanted = Part { until: &until, ..wanted(&args.part) };
+    let (workflow, known) = part(opened.workflow.clone(), wanted, &state_dir)?;
+    if args.dry_run {
+        terminal::print(&dry_run(&workflow, &known, args.json));
+        return Ok(exit::OK);
+    }
+    let said = config.run.fail_fast.origin != dirigent_project::Origin::Default;
+    let root = Arc::clone(opened.files.root());
+    let settings = &config.run;
+    let order = Order {
+        jobs: settings.jobs.value.or(root.jobs),
+        fail_fast: if said { settings.fail_fast.value } else { root.fail_fast },
+        root: Some(config.root().unwrap_or(root.folder())),
+        ..order(&state_dir)?
+    };
+    see_through(settings, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
+}
+
+/// What is said of scripts means nothing to a workflow file.
+fn refuse_for_files(args: &RunArgs) -> Result<(), CliError> {
+    let selection = &args.selection;
+    let options = [
+        ("--filter", !selection.filter.is_empty()),
+        ("--max-depth", selection.max_depth.is_some()),
+        ("--subdir", !selection.subdir.is_empty()),
+        ("--ext", !selection.ext.is_empty()),
+        ("--timeout", args.timeout.is_some()),
+        ("--memory-limit-mb", args.memory_limit_mb.is_some()),
+        ("--grace", args.grace.is_some()),
+        ("arguments behind `--`", !args.args.is_empty()),
+    ];
+    match options.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((option, _)) => Err(CliError::Usage {
+            message: format!("{option}: this is for scripts, and a workflow file says it of each task"),
+            hint: Some("say it in the file, or give a parameter by `--param NAME=VALUE`".to_owned()),
+        }),
+    }
 }
 
 /// What this program needs to run anything.
@@ -122,23 +183,38 @@ fn exit_code(state: &State) -> i32 {
 }
 
 /// What would run: a line a script, with the exact arguments.
-fn dry_run(workflow: &Workflow, json: bool) -> String {
+fn dry_run(workflow: &Workflow, known: &[Input], json: bool) -> String {
     if json {
         return super::json(&workflow.tasks());
     }
     let mut text = String::new();
-    for task in workflow.tasks() {
-        let command = task.action.command().map(|command| command.argv.as_slice()).unwrap_or_default();
-        let line = match &task.policy.skip {
-            Some(reason) => format!("skip  {}  {}\n", printable(&task.name), printable(reason)),
-            None => {
-                let argv: Vec<String> = command.iter().map(|arg| quoted(&arg.shown())).collect();
-                format!("run   {}  {}\n", printable(&task.name), argv.join(" "))
-            }
+    for (index, task) in (0u32..).map(TaskIndex).zip(workflow.tasks()) {
+        let from = known.iter().find_map(|known| match known {
+            Input::Reused { task, from, .. } if *task == index => Some(from),
+            _ => None,
+        });
+        let line = match (&task.policy.skip, from) {
+            (Some(reason), _) => format!("skip  {}  {}\n", printable(&task.name), printable(reason)),
+            (None, Some(from)) => format!("reuse {}  from run {from}\n", printable(&task.name)),
+            (None, None) => format!("run   {}  {}\n", printable(&task.name), what(&task.action)),
         };
         text.push_str(&line);
     }
     text
+}
+
+/// What a task does, in a line.
+fn what(action: &Action) -> String {
+    match action {
+        Action::Command(command) => argv(&command.argv),
+        Action::Script(script) => argv(&script.command.argv),
+        Action::Function { function, .. } => printable(function),
+        Action::Approval { prompt, .. } => printable(prompt),
+    }
+}
+
+fn argv(argv: &[OsText]) -> String {
+    argv.iter().map(|arg| quoted(&arg.shown())).collect::<Vec<_>>().join(" ")
 }
 
 /// An argument as it could be typed into a shell. For the eye only: nothing is ever run from it.

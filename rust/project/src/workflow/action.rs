@@ -189,16 +189,13 @@ impl Shape {
 pub const MOST_ITEMS: usize = 100_000;
 
 impl Each {
-    pub(super) fn expressions(&self) -> Box<dyn Iterator<Item = &Expression> + '_> {
-        match self {
-            Self::Items(items) => items.expressions(),
-            Self::Matrix(lists) => Box::new(lists.iter().flat_map(|(_, list)| list.expressions())),
-        }
-    }
-
-    /// Whether its items depend on what other tasks gave.
-    pub fn speaks_of_tasks(&self) -> bool {
-        super::FileTask::speaks_of_tasks(self.expressions())
+    /// The expressions in it.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> + Clone {
+        let found: Vec<&Expression> = match self {
+            Self::Items(items) => items.expressions().collect(),
+            Self::Matrix(lists) => lists.iter().flat_map(|(_, list)| list.expressions()).collect(),
+        };
+        found.into_iter()
     }
 
     /// The items.

@@ -3,7 +3,7 @@
 use super::action::{Each, FileAction, Shape, shell_line};
 use super::check::check;
 use super::reading::Reading;
-use super::{FileTask, WorkflowFile};
+use super::{FileTask, Kind, WorkflowFile};
 use crate::decode::{Scalar, Spanned, decode_part};
 use crate::diagnose::{Diagnostic, Severity};
 use crate::document::{Document, Key, Node, NodeKind, Span};
@@ -24,8 +24,11 @@ const LOST_ATTEMPTS_ALLOWED: u32 = 2;
 /// The tables of a file whose entries are read one by one.
 const TABLES: [&str; 3] = ["params", "tasks", "finally"];
 
+/// The table of a project file that holds tasks.
+const JOBS: &str = "jobs";
+
 /// Reads a document; what is wrong with it is added to the problems.
-pub(super) fn read(document: &Document, problems: &mut Vec<Diagnostic>) -> Option<WorkflowFile> {
+pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnostic>) -> Option<WorkflowFile> {
     let mut head = Vec::new();
     let mut tables: HashMap<&str, &[(Key, Node)]> = HashMap::new();
     let entries = match &document.root.kind {
@@ -43,6 +46,13 @@ pub(super) fn read(document: &Document, problems: &mut Vec<Diagnostic>) -> Optio
         }
     };
     for (key, node) in entries {
+        if kind == Kind::Jobs {
+            // The rest of a project file is checked as such.
+            if let (JOBS, NodeKind::Map(entries)) = (key.name.as_str(), &node.kind) {
+                tables.insert(JOBS, entries);
+            }
+            continue;
+        }
         match (TABLES.iter().find(|table| **table == key.name), &node.kind) {
             (Some(table), NodeKind::Map(entries)) => drop(tables.insert(table, entries)),
             (Some(_), NodeKind::Null) => {}
@@ -64,17 +74,20 @@ pub(super) fn read(document: &Document, problems: &mut Vec<Diagnostic>) -> Optio
     let params = read_params(&mut reading, tables.get("params").copied().unwrap_or_default());
     let mut reader = TaskReader::new(&mut reading, &head);
     let mut tasks = Vec::new();
-    for (table, is_finally) in [("tasks", false), ("finally", true)] {
+    for (table, is_finally) in [("tasks", false), (JOBS, false), ("finally", true)] {
         for (key, node) in tables.get(table).copied().unwrap_or_default() {
             tasks.extend(reader.task(&mut reading, table, key, node, is_finally));
         }
     }
     let named = head.name.as_ref().map(|name| name.value.clone());
+    if kind == Kind::Jobs && tasks.is_empty() {
+        return None;
+    }
     let stem =
         || document.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (needs, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
     let mut file = WorkflowFile {
-        name: named.unwrap_or_else(stem),
+        name: if kind == Kind::Jobs { JOBS.to_owned() } else { named.unwrap_or_else(stem) },
         path: document.path.clone(),
         description: head.description,
         params,

@@ -1,0 +1,199 @@
+//! Whether a task need not run: what it depends on, each part with a hash, and whether the journal knows what came of that.
+
+use crate::record::now_ms;
+use dirigent_core::decide::Input;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::{Action, Command};
+use dirigent_core::state::{State, TaskStatus};
+use dirigent_core::value::Kept;
+use dirigent_engine::run::{Control, attempt_folder};
+use dirigent_journal::Store;
+use dirigent_journal::known::{digest, digest_of, files, key_of};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Parts = Vec<(Box<str>, Box<str>)>;
+
+/// What is needed to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Looking<'a> {
+    /// The run.
+    pub control: &'a Control,
+    /// The state folder; `None` where nothing is recorded.
+    pub store: Option<&'a Store>,
+    /// The folder of the run.
+    pub folder: &'a Path,
+}
+
+impl Looking<'_> {
+    /// Looks whether a task need not run. `arguments` is a hash of what it is called with, beside the values of its needs; or
+    /// why there is none.
+    pub fn check(&self, task: TaskIndex, arguments: Result<Option<Box<str>>, String>) -> Input {
+        let parts = arguments.and_then(|arguments| self.parts(task, arguments));
+        self.answer(task, parts)
+    }
+
+    /// Everything that a task depends on, or why that cannot be told.
+    fn parts(&self, task: TaskIndex, arguments: Option<Box<str>>) -> Result<Parts, String> {
+        let mut parts: Parts = arguments.map(|hash| ("its arguments".into(), hash)).into_iter().collect();
+        let spec = self
+            .control
+            .look(|state| state.task(task).map(|it| Arc::clone(&it.spec)))
+            .ok_or("there is no such task")?;
+        let what: Box<str> = match &spec.action {
+            Action::Function { function, code } => {
+                format!("{function} {}", code.as_deref().unwrap_or_default()).into()
+            }
+            action => digest(serde_json::to_string(action).unwrap_or_default().as_bytes()).into(),
+        };
+        parts.push((
+            if matches!(spec.action, Action::Function { .. }) { "its code" } else { "what it runs" }.into(),
+            what,
+        ));
+        for (name, path) in code_of(&spec.action) {
+            let hash = digest_of(&path).map_err(|error| error.to_string())?;
+            parts.push((name.into(), hash.into()));
+        }
+        for need in &spec.needs {
+            let name = self.control.look(|state| state.task(*need).map(|need| need.spec.name.to_string()));
+            let name = name.unwrap_or_default();
+            let hash =
+                self.digest_of_need(*need).map_err(|why| format!("what `{name}` gave has no hash: {why}"))?;
+            parts.push((format!("what `{name}` gave").into(), hash.into()));
+        }
+        let reuse = spec.policy.reuse.clone().unwrap_or_default();
+        for path in reuse.inputs.iter().flat_map(|pattern| files(pattern.as_path())) {
+            let hash = digest_of(&path).unwrap_or_else(|_| "it is not there".to_owned());
+            parts.push((format!("file {}", path.display()).into(), hash.into()));
+        }
+        for name in &reuse.env {
+            let value = std::env::var_os(name);
+            let hash =
+                value.map_or_else(|| "it is not set".to_owned(), |value| digest(value.as_encoded_bytes()));
+            parts.push((format!("variable {name}").into(), hash.into()));
+        }
+        Ok(parts)
+    }
+
+    /// The hash of the value of a task.
+    fn digest_of_need(&self, need: TaskIndex) -> Result<String, String> {
+        enum Found {
+            Hash(String),
+            Parts(Vec<TaskIndex>),
+            Command(i32, PathBuf),
+        }
+        let look = |state: &State| -> Result<Found, String> {
+            let it = state.task(need).ok_or("there is no such task")?;
+            if it.status != TaskStatus::Completed {
+                return Ok(Found::Hash(it.status.name().to_owned()));
+            }
+            let ended = it.ended.as_deref();
+            match ended.and_then(|ended| ended.value.as_deref()) {
+                Some(Kept::Inline { text, .. }) => return Ok(Found::Hash(digest(text.as_bytes()))),
+                Some(Kept::Artifact { hash, .. }) => return Ok(Found::Hash(hash.to_string())),
+                Some(Kept::NotKept { why }) => return Err(why.to_string()),
+                None => {}
+            }
+            if it.consists_of_tasks() {
+                return Ok(Found::Parts(state.parts(need).collect()));
+            }
+            let reused = it.reused.as_ref().filter(|_| it.spec.action.command().is_some());
+            if let Some(reused) = reused {
+                let state_dir = self.folder.ancestors().nth(2).unwrap_or(self.folder);
+                return Ok(Found::Command(0, state_dir.join(reused.logs.as_deref().unwrap_or_default())));
+            }
+            match ended.and_then(|ended| ended.outcome.exit_code()) {
+                Some(code) => Ok(Found::Command(code, self.folder.join(attempt_folder(need, it.attempts)))),
+                None => Ok(Found::Hash("completed".to_owned())),
+            }
+        };
+        match self.control.look(look)? {
+            Found::Hash(hash) => Ok(hash),
+            Found::Parts(parts) => {
+                let hashes = parts.into_iter().map(|part| self.digest_of_need(part));
+                Ok(digest(hashes.collect::<Result<Vec<_>, _>>()?.join(" ").as_bytes()))
+            }
+            Found::Command(exit_code, folder) => {
+                let written = digest_of(&folder.join("stdout.log")).unwrap_or_default();
+                Ok(digest(format!("{exit_code} {written}").as_bytes()))
+            }
+        }
+    }
+
+    fn answer(&self, task: TaskIndex, parts: Result<Parts, String>) -> Input {
+        let unknown = |why: Box<str>| Input::NotReusable {
+            task,
+            key: None,
+            parts: vec![("why nobody can tell".into(), why)],
+        };
+        let mut parts = match parts {
+            Ok(parts) => parts,
+            Err(why) => return unknown(why.into()),
+        };
+        let Some(store) = self.store else { return unknown("the run is not recorded".into()) };
+        let key = key_of(&mut parts);
+        let ttl_ms = self.control.look(|state| state.task(task)?.spec.policy.reuse.as_ref()?.ttl_ms);
+        let is_fresh =
+            |at_ms: i64| ttl_ms.is_none_or(|ttl_ms| now_ms().saturating_sub_unsigned(ttl_ms) < at_ms);
+        let known = store.known(&key).ok().flatten().filter(|known| is_fresh(known.at_ms));
+        let artifacts = store.artifacts();
+        let usable = known.filter(|known| {
+            let has_value =
+                known.value.as_ref().and_then(Kept::artifact).is_none_or(|hash| artifacts.load(hash).is_ok());
+            has_value && known.restore(&artifacts).is_ok()
+        });
+        match usable {
+            Some(known) => Input::Reused {
+                task,
+                from: known.from,
+                saved_us: known.saved_us,
+                key: Some(key.into()),
+                logs: known.logs.map(Into::into),
+                value: known.value.map(Arc::new),
+            },
+            None => Input::NotReusable { task, key: Some(key.into()), parts },
+        }
+    }
+}
+
+/// The files whose bytes are what a task does, each with what it is called.
+fn code_of(action: &Action) -> Vec<(&'static str, PathBuf)> {
+    match action {
+        Action::Script(script) => vec![("its script", script.path.as_path().to_owned())],
+        Action::Command(command) => match module_of(command) {
+            Some(module) => vec![("its module", module)],
+            None => program_files(command),
+        },
+        Action::Function { .. } | Action::Approval { .. } => Vec::new(),
+    }
+}
+
+/// The program itself, where it is named by a path of the user's own, and the script that an interpreter is given.
+fn program_files(command: &Command) -> Vec<(&'static str, PathBuf)> {
+    let cwd = command.cwd.as_path();
+    let script = command.argv.get(1).map(|arg| cwd.join(arg.as_path()));
+    let is_script = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| {
+            ["py", "sh", "bash", "rb", "js", "pl", "R"].iter().any(|it| extension == *it)
+        }) && path.is_file()
+    };
+    let program = command.argv.first().map(|program| program.as_path().to_owned());
+    let is_own = |path: &PathBuf| path.starts_with(cwd) && path.is_file();
+    let program = program.filter(is_own).map(|path| ("its program", path));
+    let script = script.filter(is_script).map(|path| ("its script", path));
+    program.into_iter().chain(script).collect()
+}
+
+/// The file of the module whose function a command calls, where it lies beside the workflow.
+fn module_of(command: &Command) -> Option<PathBuf> {
+    let argv: Vec<_> = command.argv.iter().map(|arg| arg.shown()).collect();
+    let [_, m, call, function, ..] = argv.as_slice() else { return None };
+    if m != "-m" || call != "dirigent._call" {
+        return None;
+    }
+    let module = function.split(':').next()?.replace('.', "/");
+    let (_, paths) = command.env.iter().find(|(name, _)| name.shown() == "PYTHONPATH")?;
+    std::env::split_paths(paths.as_ref()?.as_os_str())
+        .flat_map(|folder| [folder.join(format!("{module}.py")), folder.join(&module).join("__init__.py")])
+        .find(|path| path.is_file())
+}
