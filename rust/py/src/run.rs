@@ -209,7 +209,7 @@ fn run_task<'py>(
             guard,
             adopts_orphans: false,
         };
-        conduct::start(workflow, Vec::new(), &order)
+        conduct::start(workflow.into(), &order)
     };
     let conducted = py.detach(start).map_err(|error| raised(py, error))?;
     let folder = conducted.folder.clone();
