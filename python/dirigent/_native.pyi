@@ -10,6 +10,7 @@ __all__ = [
     "Plan",
     "Seat",
     "Session",
+    "conclude",
     "discover",
     "find_recorded",
     "leave",
@@ -20,6 +21,7 @@ __all__ = [
     "run_command",
     "run_script",
     "script_config",
+    "show",
     "skip_dirs",
     "skip_patterns",
     "state_folder",
@@ -33,6 +35,8 @@ _Path = str | PathLike[str]
 def version() -> str: ...
 def leave() -> None: ...
 def main(args: Sequence[str]) -> int: ...
+def show(session: Session) -> None: ...
+def conclude(session: Session, reports: Sequence[str], json: bool) -> int: ...
 def discover(
     folder: _Path, subdirs: Sequence[_Path], patterns: Sequence[str], max_depth: int | None
 ) -> list[_Path]: ...

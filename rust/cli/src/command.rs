@@ -32,6 +32,8 @@ use clap::{CommandFactory, Parser};
 use dirigent_core::fault::Fault;
 use std::ffi::OsString;
 
+pub(crate) use run::conclude;
+
 /// Runs one command line.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let cli = match Cli::try_parse_from(args) {

@@ -19,7 +19,11 @@ mod display;
 mod args;
 mod command;
 
+use dirigent_core::state::State;
+use dirigent_engine::Feed;
+use dirigent_report::Format;
 use std::ffi::OsString;
+use std::path::Path;
 
 /// The version every part of the project carries.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,4 +33,18 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `args` starts with the program's own name, as the system hands it over.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     command::main(args.into_iter().collect())
+}
+
+/// Shows a run on standard error until it ends.
+pub fn show(feed: Feed) {
+    display::follow(feed);
+}
+
+/// Writes the reports of a run that has ended into its folder, and prints its summary. Returns the exit code.
+///
+/// # Errors
+///
+/// A report cannot be written.
+pub fn conclude(state: &State, folder: &Path, formats: &[Format], json: bool) -> Result<i32, fault::CliError> {
+    command::conclude(state, folder, formats, json)
 }

@@ -10,6 +10,7 @@ mod run;
 mod results;
 mod records;
 mod workflow;
+mod showing;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -45,6 +46,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::recorded_runs, module)?)?;
     module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
+    module.add_function(wrap_pyfunction!(showing::show, module)?)?;
+    module.add_function(wrap_pyfunction!(showing::conclude, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

@@ -1,5 +1,6 @@
 //! `dirigent run file.py:name`: hands over to Python, which has the functions.
 
+use super::run::formats;
 use super::selection::configuration;
 use crate::args::RunArgs;
 use crate::fault::CliError;
@@ -19,6 +20,8 @@ pub(super) fn run_python(args: &RunArgs, flags: Flags, path: &Path, name: &str) 
     let state_dir = crate::record::state_dir(&config, &surroundings)?;
     let mut command = Command::new(&python.program);
     command.args(["-m", "dirigent._target"]).arg(path).arg(name).arg("--state-dir").arg(&state_dir);
+    let kinds: Vec<&str> = formats(&config.run).iter().map(|format| format.name()).collect();
+    command.arg("--report").arg(kinds.join(","));
     for (option, is_given) in [("--json", args.json), ("--dry-run", args.dry_run)] {
         if is_given {
             command.arg(option);

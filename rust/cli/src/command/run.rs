@@ -142,12 +142,17 @@ pub(super) fn see_through(
     display::follow(conducted.run.feed(0));
     let folder = conducted.folder.clone();
     let state = conducted.wait()?;
-    tell(&state, &folder, &formats(settings), json)?;
-    Ok(exit_code(&state))
+    conclude(&state, &folder, &formats(settings), json)
+}
+
+/// Tells how a run went, and says with what to exit.
+pub(crate) fn conclude(state: &State, folder: &Path, formats: &[Format], json: bool) -> Result<i32, CliError> {
+    tell(state, folder, formats, json)?;
+    Ok(exit_code(state))
 }
 
 /// The reports to write.
-fn formats(settings: &RunSettings) -> Vec<Format> {
+pub(super) fn formats(settings: &RunSettings) -> Vec<Format> {
     let format = |kind: &ReportKind| match kind {
         ReportKind::Html => Format::Html,
         ReportKind::Md => Format::Md,

@@ -68,7 +68,7 @@ enum Begin {
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     run: Mutex<Option<Run>>,
-    feed: Feed,
+    pub(crate) feed: Feed,
     begin: Mutex<Option<Begin>>,
     places: Mutex<Places>,
     /// How many events were recorded before it was taken up.
