@@ -1,4 +1,4 @@
-"""``python -m dirigent._call module:function``: calls a function for a task of a workflow file.
+"""Calls a function for a task of a workflow file: ``python _call.py module:function``. Needs nothing but Python 3.8.
 
 What it is called with comes as JSON from the environment; what it returns goes as JSON beside the file that
 ``DIRIGENT_OUTPUT`` names. What it raises is shown as Python shows it, without the frames of this file.

@@ -39,10 +39,10 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Runs scripts: folders of them, single files, or globs
     Run(RunArgs),
-    /// Lists the scripts that would be found
+    /// Lists what could be run: scripts, the tasks of a workflow file, the jobs of the project
     List(ListArgs),
-    /// Checks configuration and scripts without running anything
-    Check(ListArgs),
+    /// Checks configuration, scripts and workflow files without running anything
+    Check(CheckArgs),
     /// Lists the recorded runs, the newest first
     Runs(RunsArgs),
     /// Shows a recorded run, or one of its tasks
@@ -261,6 +261,25 @@ impl Selection {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent check                          the project: its file, its scripts, its jobs
+  dirigent check etl.yaml                 a workflow file: every problem of it at once
+  dirigent check --schema > schema.json   the JSON Schema of workflow files, for editors")]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+
+    /// Print the JSON Schema of workflow files
+    #[arg(long, conflicts_with_all = ["targets", "json"])]
+    pub(crate) schema: bool,
 
     /// Print as JSON
     #[arg(long)]

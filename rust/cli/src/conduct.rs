@@ -116,6 +116,7 @@ fn prepare(
 ) -> Result<Run, CliError> {
     let config = order.config(folder.to_owned());
     let Some(file) = file else { return Ok(Run::prepare(id.clone(), config, None, record)?) };
+    file.prepare()?;
     let host = file.host(Arc::clone(store), folder.to_owned());
     let (functions, answer) = host.functions();
     let config = Config { judge: Some(Arc::new(host)), ..config };

@@ -45,6 +45,11 @@ pub fn show(feed: Feed) {
 /// # Errors
 ///
 /// A report cannot be written.
-pub fn conclude(state: &State, folder: &Path, formats: &[Format], json: bool) -> Result<i32, fault::CliError> {
+pub fn conclude(
+    state: &State,
+    folder: &Path,
+    formats: &[Format],
+    json: bool,
+) -> Result<i32, fault::CliError> {
     command::conclude(state, folder, formats, json)
 }

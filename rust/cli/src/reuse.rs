@@ -187,8 +187,8 @@ fn program_files(command: &Command) -> Vec<(&'static str, PathBuf)> {
 /// The file of the module whose function a command calls, where it lies beside the workflow.
 fn module_of(command: &Command) -> Option<PathBuf> {
     let argv: Vec<_> = command.argv.iter().map(|arg| arg.shown()).collect();
-    let [_, m, call, function, ..] = argv.as_slice() else { return None };
-    if m != "-m" || call != "dirigent._call" {
+    let [_, _, function] = argv.as_slice() else { return None };
+    if !command.env.iter().any(|(name, _)| name.shown().starts_with("DIRIGENT_ARGUMENTS")) {
         return None;
     }
     let module = function.split(':').next()?.replace('.', "/");

@@ -10,5 +10,5 @@ mod part;
 pub use around::Around;
 pub use host::Host;
 pub use lower::lowered;
-pub use open::{Opened, open, open_jobs, reopen};
+pub use open::{Opened, open, open_job, reopen};
 pub use part::{Part, part, reused};

@@ -124,6 +124,27 @@ impl WorkflowFile {
         }
     }
 
+    /// What remains of it where only this task and what it needs are to run. It is called after the task.
+    #[must_use]
+    pub fn up_to(mut self, name: &str) -> Self {
+        let Some((last, _)) = self.task(name) else { return self };
+        let mut is_wanted = vec![false; self.tasks.len()];
+        let mut open = vec![last];
+        while let Some(place) = open.pop() {
+            if !std::mem::replace(&mut is_wanted[place as usize], true) {
+                open.extend(&self.tasks[place as usize].needs);
+            }
+        }
+        let place = |place: u32| is_wanted[..place as usize].iter().filter(|wanted| **wanted).count() as u32;
+        for task in &mut self.tasks {
+            task.needs.iter_mut().for_each(|need| *need = place(*need));
+        }
+        let mut wanted = is_wanted.iter();
+        self.tasks.retain(|_| wanted.next() == Some(&true));
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// A task by its name.
     pub fn task(&self, name: &str) -> Option<(u32, &FileTask)> {
         (0u32..).zip(&self.tasks).find(|(_, task)| task.name == name)
@@ -157,7 +178,27 @@ fn told(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// The JSON Schema of workflow files, for editors.
 pub fn schema() -> Value {
-    schemars::schema_for!(WholeFile).to_value()
+    let mut schema = schemars::schema_for!(WholeFile).to_value();
+    without_nothing(&mut schema);
+    schema
+}
+
+/// Takes out that a key may stand without a value: it may be left out, and then it is.
+fn without_nothing(schema: &mut Value) {
+    if let Value::Object(entries) = schema {
+        entries.retain(|key, value| key != "default" || !value.is_null());
+        if let Some(Value::Array(types)) =
+            entries.get_mut("type").filter(|types| types.as_array().is_some_and(|types| types.len() == 2))
+        {
+            types.retain(|kind| kind != "null");
+        }
+        if let Some(Value::Array(choices)) = entries.get_mut("anyOf") {
+            choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+        }
+        entries.values_mut().for_each(without_nothing);
+    } else if let Value::Array(items) = schema {
+        items.iter_mut().for_each(without_nothing);
+    }
 }
 
 /// The expressions of a task that are worked out when its turn comes, or before.

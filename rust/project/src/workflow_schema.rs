@@ -317,7 +317,7 @@ pub enum OutputKind {
     Lines,
 }
 
-/// The whole file, as its schema tells it.
+/// A workflow file of dirigent: a named directed acyclic graph of tasks.
 #[derive(JsonSchema)]
 #[schemars(title = "dirigent workflow", deny_unknown_fields)]
 #[expect(dead_code, reason = "it is there for the schema alone")]

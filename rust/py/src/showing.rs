@@ -18,7 +18,8 @@ pub(crate) fn show(py: Python<'_>, session: &Session) {
 #[pyfunction]
 pub(crate) fn conclude(py: Python<'_>, session: &Session, reports: Vec<String>, json: bool) -> PyResult<i32> {
     let formats: Option<Vec<Format>> = reports.iter().map(|name| Format::from_name(name)).collect();
-    let formats = formats.ok_or_else(|| PyValueError::new_err(format!("unknown report among {reports:?}")))?;
+    let formats =
+        formats.ok_or_else(|| PyValueError::new_err(format!("unknown report among {reports:?}")))?;
     let shared = &session.shared;
     let conclude = || match shared.state.get() {
         Some(state) => dirigent_cli::conclude(state, &shared.folder, &formats, json),

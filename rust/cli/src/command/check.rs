@@ -1,10 +1,13 @@
 //! `dirigent check`: whether everything is as it should be, without running anything.
 
 use super::selection::select;
-use crate::args::ListArgs;
+use super::target::{Target, has_jobs, target, workflow_document};
+use crate::args::{CheckArgs, GivenArgs};
 use crate::fault::{CliError, exit, exit_code, shown, told};
 use crate::terminal;
 use dirigent_core::fault::Fault;
+use dirigent_project::Diagnostic;
+use dirigent_project::workflow::Files;
 use serde::Serialize;
 
 /// A finding as `--json` prints it.
@@ -23,7 +26,11 @@ struct Finding {
     column: Option<usize>,
 }
 
-pub(super) fn check(args: &ListArgs) -> Result<i32, CliError> {
+pub(super) fn check(args: &CheckArgs) -> Result<i32, CliError> {
+    if args.schema {
+        terminal::print(&super::json(&dirigent_project::workflow::schema()));
+        return Ok(exit::OK);
+    }
     match look(args) {
         Ok((warnings, text, findings)) => {
             if args.json {
@@ -35,7 +42,7 @@ pub(super) fn check(args: &ListArgs) -> Result<i32, CliError> {
             Ok(if findings.is_empty() { exit::OK } else { exit::USAGE })
         }
         Err(error) if args.json => {
-            terminal::print(&super::json(&[finding(&error)]));
+            terminal::print(&super::json(&findings(&error)));
             Ok(exit_code(error.kind()))
         }
         Err(error) => Err(error),
@@ -44,9 +51,34 @@ pub(super) fn check(args: &ListArgs) -> Result<i32, CliError> {
 
 type Looked = (String, String, Vec<Finding>);
 
-fn look(args: &ListArgs) -> Result<Looked, CliError> {
+fn look(args: &CheckArgs) -> Result<Looked, CliError> {
+    if let Some(document) = workflow_document(&args.selection)? {
+        let files = Files::read(&document)?;
+        let tasks: usize = files.all().iter().map(|file| file.tasks.len()).sum();
+        let others = match files.all().len() {
+            1 => String::new(),
+            n => format!(" in {n} files"),
+        };
+        return Ok((
+            String::new(),
+            format!("{}: {tasks} tasks{others}: all well\n", shown(&document.path)),
+            Vec::new(),
+        ));
+    }
+    if let Target::Python { path, name } =
+        target(&args.selection, &args.selection.flags(), &GivenArgs::default())?
+    {
+        return Err(CliError::Usage {
+            message: format!("{}:{name} is known to Python alone", shown(&path)),
+            hint: Some(format!("`dirigent run {}:{name} --dry-run` checks it", shown(&path))),
+        });
+    }
     let selected = select(&args.selection, args.selection.flags())?;
-    if selected.found.scripts.is_empty() {
+    let jobs = match selected.config.project_document().filter(|document| has_jobs(document)) {
+        Some(document) => Files::read_jobs(document, None)?.root().tasks.len(),
+        None => 0,
+    };
+    if selected.found.scripts.is_empty() && jobs == 0 {
         return Err(selected.nothing());
     }
     let workflow = selected.workflow(&[])?;
@@ -56,18 +88,7 @@ fn look(args: &ListArgs) -> Result<Looked, CliError> {
         warnings.push_str(&warning.render(terminal::colours_on_stderr()));
         warnings.push('\n');
     }
-    let findings: Vec<Finding> = unmatched
-        .iter()
-        .map(|warning| Finding {
-            severity: "warning",
-            code: warning.code.to_owned(),
-            message: warning.message.clone(),
-            hint: warning.hint.clone(),
-            file: Some(warning.file.to_string_lossy().into_owned()),
-            line: Some(warning.line()),
-            column: Some(warning.column()),
-        })
-        .collect();
+    let findings: Vec<Finding> = unmatched.iter().map(|warning| found("warning", warning)).collect();
     let files: Vec<String> = selected.config.files().map(shown).collect();
     let files = if files.is_empty() { "no configuration file".to_owned() } else { files.join(", ") };
     let verdict = match findings.len() {
@@ -75,21 +96,38 @@ fn look(args: &ListArgs) -> Result<Looked, CliError> {
         1 => "1 thing to look at".to_owned(),
         n => format!("{n} things to look at"),
     };
-    Ok((warnings, format!("{} scripts, {files}: {verdict}\n", workflow.tasks().len()), findings))
+    let jobs = if jobs == 0 { String::new() } else { format!("{jobs} jobs, ") };
+    Ok((warnings, format!("{} scripts, {jobs}{files}: {verdict}\n", workflow.tasks().len()), findings))
 }
 
-fn finding(error: &CliError) -> Finding {
-    let place = match error {
-        CliError::Project(dirigent_project::ProjectError::Invalid(diagnostic)) => Some(diagnostic),
-        _ => None,
+/// Everything that an error tells.
+fn findings(error: &CliError) -> Vec<Finding> {
+    let diagnostics = match error {
+        CliError::Project(error) => error.diagnostics(),
+        _ => &[],
     };
+    if diagnostics.is_empty() {
+        return vec![Finding {
+            severity: "error",
+            code: error.code().to_owned(),
+            message: told(error),
+            hint: error.hint(),
+            file: None,
+            line: None,
+            column: None,
+        }];
+    }
+    diagnostics.iter().map(|place| found("error", place)).collect()
+}
+
+fn found(severity: &'static str, place: &Diagnostic) -> Finding {
     Finding {
-        severity: "error",
-        code: error.code().to_owned(),
-        message: place.map_or_else(|| told(error), |place| place.message.clone()),
-        hint: error.hint(),
-        file: place.map(|place| place.file.to_string_lossy().into_owned()),
-        line: place.map(|place| place.line()),
-        column: place.map(|place| place.column()),
+        severity,
+        code: place.code.to_owned(),
+        message: place.message.clone(),
+        hint: place.hint.clone(),
+        file: Some(place.file.to_string_lossy().into_owned()),
+        line: Some(place.line()),
+        column: Some(place.column()),
     }
 }

@@ -72,10 +72,8 @@ fn wanted(part: &PartArgs) -> Part<'_> {
 /// A workflow file, or a job with what it needs.
 fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
     refuse_for_files(args)?;
-    let FileTarget { config, state_dir, opened, job, .. } = file;
-    let until: Vec<String> = args.part.until.iter().cloned().chain(job).collect();
-    let wanted = Part { until: &until, ..wanted(&args.part) };
-    let (workflow, known) = part(opened.workflow.clone(), wanted, &state_dir)?;
+    let FileTarget { config, state_dir, opened } = file;
+    let (workflow, known) = part(opened.workflow.clone(), wanted(&args.part), &state_dir)?;
     if args.dry_run {
         terminal::print(&dry_run(&workflow, &known, args.json));
         return Ok(exit::OK);
@@ -146,7 +144,12 @@ pub(super) fn see_through(
 }
 
 /// Tells how a run went, and says with what to exit.
-pub(crate) fn conclude(state: &State, folder: &Path, formats: &[Format], json: bool) -> Result<i32, CliError> {
+pub(crate) fn conclude(
+    state: &State,
+    folder: &Path,
+    formats: &[Format],
+    json: bool,
+) -> Result<i32, CliError> {
     tell(state, folder, formats, json)?;
     Ok(exit_code(state))
 }

@@ -5,7 +5,7 @@ use crate::args::{GivenArgs, Selection};
 use crate::fault::{CliError, shown};
 use crate::record::state_dir;
 use crate::surroundings::Surroundings;
-use crate::workflow::{Opened, open, open_jobs};
+use crate::workflow::{Opened, open, open_job};
 use dirigent_core::text::printable;
 use dirigent_project::diagnose::did_you_mean;
 use dirigent_project::document::{EXTENSIONS, MAX_FILE_MB};
@@ -34,8 +34,6 @@ pub(super) struct FileTarget {
     pub(super) config: Config,
     pub(super) state_dir: PathBuf,
     pub(super) opened: Opened,
-    /// The job that is meant; `None` for a workflow file.
-    pub(super) job: Option<String>,
 }
 
 /// Finds out what is meant.
@@ -50,9 +48,7 @@ pub(super) fn target(selection: &Selection, flags: &Flags, given: &GivenArgs) ->
         return file(surroundings, config, &document, given);
     }
     let path = surroundings.absolute(only);
-    let is_workflow =
-        path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
-    if is_workflow && path.is_file() {
+    if is_workflow(&path) {
         let folder = path.parent().unwrap_or(&path).to_owned();
         let config = config(&surroundings, &folder, selection, flags)?;
         let document = Document::load(&path)?;
@@ -95,7 +91,7 @@ fn file(
 ) -> Result<Target, CliError> {
     let state_dir = state_dir(&config, &surroundings)?;
     let opened = open(document, params(given, &surroundings)?, &config, &surroundings, &state_dir)?;
-    Ok(Target::File(Box::new(FileTarget { config, state_dir, opened, job: None })))
+    Ok(Target::File(Box::new(FileTarget { config, state_dir, opened })))
 }
 
 /// The job of this name; `None` where the project has no jobs.
@@ -121,9 +117,24 @@ fn job(
         });
     }
     let state_dir = state_dir(&config, &surroundings)?;
-    let opened = open_jobs(&document.clone(), &config, &surroundings, &state_dir)?;
-    let job = Some(name.to_owned());
-    Ok(Some(Target::File(Box::new(FileTarget { config, state_dir, opened, job }))))
+    let opened = open_job(document, name, &config, &surroundings, &state_dir)?;
+    Ok(Some(Target::File(Box::new(FileTarget { config, state_dir, opened }))))
+}
+
+/// The workflow file that is meant, read but not made sense of; `None` where something else is meant.
+pub(super) fn workflow_document(selection: &Selection) -> Result<Option<Document>, CliError> {
+    let [only] = selection.targets.as_slice() else { return Ok(None) };
+    let surroundings = Surroundings::look()?;
+    if only == Path::new("-") {
+        return Ok(Some(Document::parse(&surroundings.cwd.join("stdin.yaml"), &stdin()?)?));
+    }
+    let path = surroundings.absolute(only);
+    if is_workflow(&path) { Ok(Some(Document::load(&path)?)) } else { Ok(None) }
+}
+
+fn is_workflow(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+        && path.is_file()
 }
 
 /// Whether a project file names jobs.

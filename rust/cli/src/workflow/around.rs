@@ -25,6 +25,8 @@ pub struct Around {
     pub recogniser: Recogniser,
     /// Bytes of each output kept on disk.
     pub output_bytes: u64,
+    /// The program that calls a function.
+    pub caller: PathBuf,
     /// Where large values go.
     pub artifacts: Artifacts,
 }
@@ -86,8 +88,7 @@ impl Around {
             }
             FileAction::Python { function, with } => {
                 env.push(self.function_arguments(with, values, needs)?);
-                let argv =
-                    [self.python.as_os_str(), "-m".as_ref(), "dirigent._call".as_ref(), function.as_ref()];
+                let argv = [self.python.as_os_str(), self.caller.as_os_str(), function.as_ref()];
                 argv.into_iter().map(|arg| arg.to_owned().into()).collect()
             }
             FileAction::Approval(_) | FileAction::Signal(_) | FileAction::Workflow { .. } => Vec::new(),

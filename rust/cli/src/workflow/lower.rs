@@ -209,9 +209,7 @@ fn preview(task: &FileTask, folder: &Path) -> Action {
             let argv = std::iter::once(path.clone()).chain(args.iter().map(shown)).collect();
             Action::Script(Box::new(Script { path: folder.join(path).into(), command: command(argv) }))
         }
-        FileAction::Python { function, .. } => {
-            run(["python", "-m", "dirigent._call", function].map(str::to_owned).to_vec())
-        }
+        FileAction::Python { function, .. } => run(["python", function].map(str::to_owned).to_vec()),
         FileAction::Workflow { path, .. } => expands(&format!("workflow {path}")),
         FileAction::Approval(text) => Action::Approval { prompt: shown(text).into(), wants_value: false },
         FileAction::Signal(text) => Action::Approval { prompt: shown(text).into(), wants_value: true },

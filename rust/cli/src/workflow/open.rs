@@ -13,7 +13,7 @@ use dirigent_core::spec::{Resource, Workflow};
 use dirigent_journal::{Artifacts, Store};
 use dirigent_project::param::{Days, Given, take};
 use dirigent_project::recognise::Recogniser;
-use dirigent_project::workflow::Files;
+use dirigent_project::workflow::{FileAction, FileTask, Files};
 use dirigent_project::{Config, Document};
 use dirigent_report::quantity::iso;
 use serde_json::{Map, Value};
@@ -57,23 +57,21 @@ pub fn open(
     opened(files, document, None, params, days, config, surroundings, state_dir)
 }
 
-/// Opens the jobs of a project file.
+/// Opens a job of a project file, with what it needs.
 ///
 /// # Errors
 ///
 /// They are wrong.
-pub fn open_jobs(
+pub fn open_job(
     document: &Document,
+    job: &str,
     config: &Config,
     surroundings: &Surroundings,
     state_dir: &Path,
 ) -> Result<Opened, CliError> {
-    let files = Files::read_jobs(document)?;
-    opened(files, document, Some(JOBS), Map::new(), days(), config, surroundings, state_dir)
+    let files = Files::read_jobs(document, Some(job))?;
+    opened(files, document, Some(job), Map::new(), days(), config, surroundings, state_dir)
 }
-
-/// What [`Source::entry`] says of the jobs of a project file.
-const JOBS: &str = "jobs";
 
 /// Opens a workflow file as it was when a run of it began.
 ///
@@ -88,8 +86,8 @@ pub fn reopen(
 ) -> Result<Opened, CliError> {
     let document = Document::parse(source.path.as_path(), &source.text)?;
     let files = match source.entry.as_deref() {
-        Some(JOBS) => Files::read_jobs(&document)?,
-        _ => Files::read(&document)?,
+        Some(job) => Files::read_jobs(&document, Some(job))?,
+        None => Files::read(&document)?,
     };
     let params: Map<String, Value> = serde_json::from_str(&source.params).unwrap_or_default();
     opened(files, &document, source.entry.as_deref(), params, days(), config, surroundings, state_dir)
@@ -107,12 +105,14 @@ fn opened(
     state_dir: &Path,
 ) -> Result<Opened, CliError> {
     let root = Arc::clone(files.root());
+    let artifacts = Artifacts::of(state_dir);
     let around = Around {
         python: python::find(config, surroundings, config.root().unwrap_or(root.folder())).program,
         python_path: std::env::var_os("PYTHONPATH"),
         recogniser: Recogniser::new(&config.interpreters()),
         output_bytes: config.run.output_limit_mb.value << 20,
-        artifacts: Artifacts::of(state_dir),
+        caller: artifacts.path(&dirigent_journal::known::digest(CALLER.as_bytes())),
+        artifacts,
     };
     let source = Arc::new(Source {
         path: document.path.clone().into(),
@@ -129,7 +129,23 @@ fn opened(
     Ok(Opened { files, workflow, resources, source, values, around, days })
 }
 
+/// The program that calls a function for a task: it goes with us, so that the interpreter needs nothing of ours.
+const CALLER: &str = include_str!("../../../../python/dirigent/_call.py");
+
 impl Opened {
+    /// Puts in place what its tasks need of us.
+    ///
+    /// # Errors
+    ///
+    /// The state folder cannot be written.
+    pub fn prepare(&self) -> Result<(), CliError> {
+        let calls = |task: &FileTask| matches!(task.action, FileAction::Python { .. });
+        if self.files.all().iter().any(|file| file.tasks.iter().any(calls)) {
+            self.around.artifacts.store(CALLER.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// What answers for it in a run with this folder.
     pub fn host(&self, store: Arc<Store>, folder: PathBuf) -> Host {
         let (files, values) = (self.files.clone(), self.values.clone());

@@ -29,13 +29,20 @@ impl Files {
         Self::within(document, WorkflowFile::read(document)?)
     }
 
-    /// The same for the jobs of a project file.
+    /// The same for the jobs of a project file: for one with what it needs, or for all of them.
     ///
     /// # Errors
     ///
     /// The same.
-    pub fn read_jobs(document: &Document) -> Result<Self, ProjectError> {
-        Self::within(document, WorkflowFile::read_jobs(document)?)
+    pub fn read_jobs(document: &Document, job: Option<&str>) -> Result<Self, ProjectError> {
+        let jobs = WorkflowFile::read_jobs(document)?;
+        Self::within(
+            document,
+            match job {
+                Some(job) => jobs.up_to(job),
+                None => jobs,
+            },
+        )
     }
 
     fn within(document: &Document, root: WorkflowFile) -> Result<Self, ProjectError> {
