@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Runs scripts: folders of them, single files, or globs
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Lists what could be run: scripts, the tasks of a workflow file, the jobs of the project
     List(ListArgs),
     /// Checks configuration, scripts and workflow files without running anything

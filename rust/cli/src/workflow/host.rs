@@ -317,7 +317,7 @@ impl Inner {
         let mut values = place.scope.params.clone();
         if FileTask::speaks_of_tasks(expressions.clone()) {
             let scope = &place.scope;
-            let wants_stdout = expressions.clone().any(|it| it.text().contains("stdout"));
+            let wants_stdout = { expressions }.any(|it| it.text().contains("stdout"));
             let mut tasks = Map::new();
             for need in &place.task().needs {
                 let name = &scope.file.tasks[*need as usize].name;

@@ -174,7 +174,10 @@ fn label(item: &Value) -> Option<String> {
     let text = match item {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => item.to_string(),
-        Value::Object(entries) => entries.values().map(label).collect::<Option<Vec<_>>>()?.join(","),
+        Value::Object(entries) => {
+            let labels = entries.values().filter(|value| **value != "").map(label);
+            labels.collect::<Option<Vec<_>>>()?.join(",")
+        }
         Value::Null | Value::Array(_) => return None,
     };
     (!text.is_empty() && text.chars().count() <= 40 && !text.chars().any(char::is_control)).then_some(text)
