@@ -4,7 +4,9 @@
 use crate::fault::JournalError;
 use crate::group::hex;
 use crate::lock::make_private;
+use crate::place::sync;
 use dirigent_core::value::{Encoding, Kept};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -77,6 +79,17 @@ impl Artifacts {
         };
         write().inspect_err(|_| drop(fs::remove_file(&part))).map_err(JournalError::io("write", &path))?;
         Ok(hash)
+    }
+
+    /// Sees that these are on the disk itself, under their names: their bytes were synced as they were stored.
+    ///
+    /// # Errors
+    ///
+    /// The file system refuses.
+    pub(crate) fn secure<'a>(&self, hashes: impl Iterator<Item = &'a str>) -> Result<(), JournalError> {
+        let paths: Vec<_> = hashes.map(|hash| self.path(hash)).collect();
+        let folders: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
+        folders.into_iter().try_for_each(sync)
     }
 
     /// The bytes with this hash.
