@@ -126,7 +126,9 @@ class CommandResult:
         log = self.folder / name
         read = log.read_bytes() if log.exists() else b""
         if len(read) < least:
-            message = f"{log} has {len(read)} of the {least} bytes that were recorded\nhint: run the task again"
+            message = (
+                f"{log} has {len(read)} of the {least} bytes that were recorded\nhint: run the task again"
+            )
             raise StorageError(message, "journal.damaged")
         return read.decode("utf-8", "replace")
 
