@@ -269,3 +269,26 @@ def test_a_task_whose_value_is_lost_runs_again_where_it_is_needed(tmp_path: Path
     assert ledger.read_text().split() == ["large", "after", *["large"] * again, "after"]
     [head] = json.loads(ask(state, "runs", "--json"))
     assert check(state, head["id"]) == "succeeded"
+
+
+@pytest.mark.parametrize("how", ["removed", "cut off"])
+def test_a_log_that_is_not_whole_is_never_taken_for_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("DIRIGENT_STATE_DIR", str(state))
+    run = Workflow("logs").add_shell("say", "echo 12345").add_shell("quiet", "true").run_sync()
+    log = state / "runs" / run.id / "tasks/0/1/stdout.log"
+    assert ask(state, "logs", run.id, "say") == "12345\n"
+    if how == "removed":
+        log.unlink()
+    else:
+        log.write_text("12")
+    again = dirigent.attach(run.id)
+    assert (again["quiet"].stdout, again["say"].stderr, again["say"].exit_code) == ("", "", 0)
+    there = 0 if how == "removed" else 2
+    told = f"{log} has {there} of the 6 bytes that were recorded"
+    with pytest.raises(StorageError, match=told):
+        again["say"].stdout  # noqa: B018
+    done = asked(state, "logs", run.id, "say")
+    assert done.returncode == 3 and told in done.stderr

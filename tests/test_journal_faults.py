@@ -282,7 +282,9 @@ def test_where_the_disk_refuses_to_sync_the_engine_stops(
 
 
 @pytest.mark.needs("cc")
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["refused", "full"])
+@pytest.mark.parametrize(
+    "error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=["refused", "full", "read-only"]
+)
 def test_a_disk_that_refuses_at_any_time_is_an_error_or_waited_for(
     tmp_path: Path, faulty_disk: Path, undisturbed: Engine, error: int
 ) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._errors import UsageError, WorkerDiedError
+from dirigent._errors import ProcessLost, UsageError, WorkerDiedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
@@ -115,6 +115,13 @@ class _Pool:
                 return
         self.end(process)
 
+    def forget(self) -> None:
+        """Keep none of the idle processes: they were lost as well."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for process in idle:
+            self.end(process)
+
     def end(self, process: _Process) -> None:
         process.line.close()
         self.crew.end(process.number)
@@ -171,6 +178,9 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
     except (EOFError, OSError):
         how = pool.crew.wait(process.number, 5.0)
         process.line.close()
+        if how.startswith("was lost: "):
+            pool.forget()
+            raise ProcessLost(how.removeprefix("was lost: ")) from None
         message = f"the process of task `{task}` ended before the function returned: it {how}"
         raise WorkerDiedError(message, task=task) from None
     except BaseException:

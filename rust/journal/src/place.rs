@@ -13,6 +13,20 @@ const RUNS: &str = "runs";
 /// `events.place` is the number of the run, shifted by this, and the place of the group's first event.
 pub(crate) const SEQ_BITS: u32 = 40;
 
+/// Whether anything is recorded in a state folder.
+///
+/// # Errors
+///
+/// We may not look.
+pub fn has_records(state_dir: &Path) -> Result<bool, JournalError> {
+    let database = state_dir.join(DATABASE);
+    match fs::exists(&database) {
+        // A part of the path is a file: whoever writes there is told so.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        there => there.map_err(JournalError::io("open", &database)),
+    }
+}
+
 /// The folder of a run in a state folder.
 pub fn run_folder(state_dir: &Path, run: &RunId) -> PathBuf {
     state_dir.join(RUNS).join(run.as_str())

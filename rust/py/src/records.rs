@@ -6,7 +6,7 @@ use crate::waiting::wait;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::state_dir;
 use dirigent_cli::surroundings::Surroundings;
-use dirigent_journal::{DATABASE, JournalError, Reader, RunRow};
+use dirigent_journal::{JournalError, Reader, RunRow, has_records};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub(crate) fn recorded_runs(
     workflow: Option<String>,
 ) -> PyResult<Vec<Head>> {
     let read = || -> Result<Vec<Head>, JournalError> {
-        if !state_dir.join(DATABASE).exists() {
+        if !has_records(&state_dir)? {
             return Ok(Vec::new());
         }
         let rows = Reader::open(&state_dir)?.runs(limit, workflow.as_deref())?;

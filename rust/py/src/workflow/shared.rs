@@ -463,8 +463,8 @@ impl Shared {
         drop((functions, calls, values, errors, ends));
     }
 
-    pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
-        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0, None);
+    pub(crate) fn lost(&self, job: Job, why: &str) {
+        self.report(job, Outcome::Lost { why: why.into() }, 0, None);
     }
 }
 
