@@ -1,6 +1,6 @@
 //! A state folder opened to write: runs begin, their events are appended, and old ones are dropped.
 
-use crate::artifact::Artifacts;
+use crate::artifact::{Artifacts, remove};
 use crate::fault::JournalError;
 use crate::group::{self, Hash};
 use crate::holder::Holder;
@@ -250,7 +250,7 @@ impl Store {
             // Before the question: what a run stores after it is not in this list.
             let stored = artifacts.all();
             let mut is_used = writer.connection.prepare("SELECT 1 FROM uses WHERE artifact = ?1")?;
-            let mut bytes = 0;
+            let mut bytes = artifacts.parts().filter(|part| is_old(part)).map(|part| remove(&part)).sum();
             for hash in stored {
                 if !is_used.exists([&hash])? && is_old(&artifacts.path(&hash)) {
                     bytes += artifacts.remove(&hash);
