@@ -50,6 +50,7 @@ assert run.ok, [(result.name, result.sentence) for result in run.failed]
 """
 
 
+@pytest.mark.fault("E9", "kill -9 of the guards of twenty attempts, also of the engine right after")
 @pytest.mark.parametrize("then", ["the engine lives", "the engine is killed"])
 @pytest.mark.parametrize("who", ["scripts", "workflow"])
 def test_attempts_whose_guard_is_killed_are_recorded_as_lost_and_tried_again_once(
@@ -122,6 +123,7 @@ assert wf.run_sync().ok
 """
 
 
+@pytest.mark.fault("C4", "daemons in sessions of their own, also without their environment")
 @pytest.mark.parametrize("who", ["scripts", "workflow"])
 def test_children_that_leave_their_session_are_ended_with_the_attempt_or_the_run(
     program: Path, tmp_path: Path, who: str
@@ -168,6 +170,7 @@ def peak_kib(pid: int) -> int:
     return next((int(row.split()[1]) for row in rows if row.startswith("VmHWM")), 0)
 
 
+@pytest.mark.fault("C2", "512 MiB into each of two streams at once (10 GiB with all rounds)")
 def test_a_flood_of_output_is_counted_and_costs_little_memory(program: Path, tmp_path: Path) -> None:
     state, go, ledger = tmp_path / "state", tmp_path / "go", tmp_path / "ledger"
     size = rounds(1, 20) << 29  # 10 GiB for all of it
@@ -205,6 +208,7 @@ def test_a_flood_of_output_is_counted_and_costs_little_memory(program: Path, tmp
 # --- a state folder of somebody else --------------------------------------------------------------
 
 
+@pytest.mark.fault("D3", "a state folder of another user")
 @pytest.mark.needs("root", "setpriv")
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_the_state_folder_of_another_user_is_an_error_before_anything_runs(program: Path, mode: int) -> None:
@@ -257,6 +261,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.fault("D3", "the state folder removed by a task")
 def test_a_workflow_whose_state_folder_is_removed_ends_soon(tmp_path: Path, ledger: Ledger) -> None:
     state = tmp_path / "state"
     environment = {**os.environ, "DIRIGENT_STATE_DIR": str(state)}

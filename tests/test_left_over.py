@@ -129,6 +129,7 @@ def test_a_program_that_makes_many_runs_holds_no_more_than_before(tmp_path: Path
     assert left_over(state) == []
 
 
+@pytest.mark.fault("E1", "kill -9 between a value and its name")
 @pytest.mark.needs("cc")
 def test_what_a_killed_engine_left_half_written_goes_when_room_is_made(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "engine", build_faulty_disk(tmp_path))
