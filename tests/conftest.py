@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import Ledger
+from tests.fault_matrix import FaultMatrix
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,8 +30,15 @@ def find_tool(tool: str) -> str | None:
     return next(filter(None, map(shutil.which, OTHER_NAMES.get(tool, (tool,)))), None)
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to write the page of faults."""
+    parser.addoption("--fault-matrix", action="store_true", help="write docs/faults.md: how every fault went")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Hear Ctrl-C, as all that is started from here does then: a shell has its jobs in the background ignore it."""
+    if config.getoption("--fault-matrix"):
+        config.pluginmanager.register(FaultMatrix())
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

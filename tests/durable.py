@@ -1,7 +1,7 @@
 """A workflow with every kind of task, each of which signs a ledger: for tests of the journal to kill and to resume.
 
-A program of its own, so that it can be killed: ``python durable.py LEDGER VALUES [resume]``. What its tasks gave is written
-to the second file when the run is through; what a reader of its events was told to ``LEDGER.RUN``, a line an event.
+A program of its own, so that it can be killed: ``python durable.py LEDGER VALUES [resume] [power]``. What its tasks gave is
+written to the second file when the run is through; what a reader of its events was told to ``LEDGER.RUN``, a line an event.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from dirigent import RetryPolicy, RunHandle, TaskContext, Workflow
+from dirigent import CommandResult, RetryPolicy, RunHandle, StorageError, TaskContext, Workflow
 
 LEDGER = Path(sys.argv[1]) if __name__ == "__main__" else Path(os.devnull)
 
@@ -110,17 +110,26 @@ def told(run: RunHandle) -> None:
                 run.approve(names[event["task"]])
 
 
+def written(result: CommandResult) -> str | None:
+    """What a command wrote; nothing where that is lost."""
+    try:
+        return result.stdout
+    except StorageError:
+        return None
+
+
 def main() -> int:
     """Carry the workflow out, or go on with the last run of it."""
     goes_on = "resume" in sys.argv[3:]
-    handle = workflow().start(resume="last" if goes_on else None)
+    durability = "power" if "power" in sys.argv[3:] else "process"
+    handle = workflow().start(resume="last" if goes_on else None, durability=durability)
     reader = threading.Thread(target=told, args=(handle,))
     reader.start()
     run = handle.wait()
     reader.join()
     values = {name: run[name] for name in run if name not in ("line", "script")}
     values["large"] = values["large"].hex()
-    values["lines"] = [run["line"].stdout, run["script"].stdout]
+    values["lines"] = [written(run["line"]), written(run["script"])]
     Path(sys.argv[2]).write_text(json.dumps(values, sort_keys=True))
     return 0 if run.ok else 1
 

@@ -41,10 +41,10 @@ def build_faulty_disk(folder: Path) -> Path:
 class Engine:
     """The durable workflow, carried out in processes of their own with a folder for all that it leaves."""
 
-    def __init__(self, folder: Path, faulty_disk: Path | None = None) -> None:
+    def __init__(self, folder: Path, faulty_disk: Path | None = None, state: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.state = folder / "state"
+        self.state = state or folder / "state"
         self.ledger = folder / "ledger"
         self.values = folder / "values"
         self.log = folder / "calls"

@@ -112,6 +112,18 @@ def guards_of(engines: set[int]) -> list[int]:
     return found
 
 
+#: The most that the log beside a database may keep of the disk.
+WAL_BYTES = 64 << 20
+
+
+def left_over(state: Path) -> list[str]:
+    """Files of a state folder that somebody began and never finished."""
+    paths = [path for path in state.rglob("*") if path.is_file()]
+    unnamed = [path for path in paths if path.parent.parent.name == "artifacts" and path.name[0] == "."]
+    parts = [path for path in paths if ".part" in path.name or path.name.endswith(".db-journal")]
+    return [str(path.relative_to(state)) for path in [*unnamed, *parts]]
+
+
 def check(state: Path, run: str, ledger: Path | None = None) -> str:
     """Hold a run of a state folder against the oracle, and return its status.
 
@@ -138,7 +150,7 @@ def check(state: Path, run: str, ledger: Path | None = None) -> str:
             event = json.loads(line)
             assert events[event["seq"] : event["seq"] + 1] == [event]
     # O3: nothing is running without somebody who runs it.
-    [head] = [head for head in json.loads(ask(state, "runs", "--json")) if head["id"] == run]
+    [head] = [head for head in json.loads(ask(state, "runs", "-n", "1000000", "--json")) if head["id"] == run]
     is_held = head["holder_pid"] is not None
     assert (head["status"] == "running") == is_held
     signed = signatures(ledger, run) if ledger is not None else []
@@ -162,6 +174,13 @@ def check(state: Path, run: str, ledger: Path | None = None) -> str:
         elif event["kind"] == "value_lost":
             completed.discard(event["task"])
     assert attempts.keys() <= started, attempts.keys() - started
+    # O8: the log beside the database has a bound, and nobody's lock is left (O3 has asked who holds one).
+    log = state / "journal.db-wal"
+    assert not log.exists() or log.stat().st_size <= WAL_BYTES
+    # Only who is killed can leave something half-written.
+    kinds = [event["kind"] for event in events]
+    if kinds[-1] == "run_ended" and "run_resumed" not in kinds:
+        assert left_over(state) == []
     # O6: the table says what the events say.
     [row] = [row for row in rows if row[0] == run]
     agree(state, run, head, row, events)

@@ -53,6 +53,7 @@ def write_children(folder: Path, ledger: Ledger, names: tuple[str, ...], count: 
     return signers
 
 
+@pytest.mark.fault("E4", "kill -9 of the program while children of every kind run")
 @pytest.mark.parametrize(
     "names", [*((name,) for name in KINDS), KINDS], ids=lambda names: "all" if len(names) > 1 else names[0]
 )
@@ -74,6 +75,7 @@ def test_nothing_outlives_an_engine_that_is_killed(
         wait_for("the end of the guard", lambda: not any(map(lives, guards)), GONE_WITHIN_S)
 
 
+@pytest.mark.fault("E4", "kill -9 of a Python process of 500 MiB")
 def test_nothing_outlives_a_big_python_process_that_is_killed(tmp_path: Path, ledger: Ledger) -> None:
     signers = write_children(tmp_path / "scripts", ledger, KINDS, 7)
     code = """
@@ -96,6 +98,7 @@ for script in pathlib.Path(sys.argv[1]).iterdir():
         wait_for("the end of the guards", lambda: not any(map(lives, guards)), GONE_WITHIN_S)
 
 
+@pytest.mark.fault("E4", "an engine that ends before it has said anything")
 def test_a_guard_whose_engine_is_gone_before_its_first_word_ends(program: Path) -> None:
     ours, its = socket.socketpair()
     command: list[str | Path] = [program, "__guard", str(os.getpid())]
@@ -105,6 +108,7 @@ def test_a_guard_whose_engine_is_gone_before_its_first_word_ends(program: Path) 
         assert guard.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.fault("E9", "kill -9 of the guard of eight scripts")
 def test_a_killed_guard_is_replaced_and_what_it_ran_is_tried_again(
     program: Path, tmp_path: Path, ledger: Ledger
 ) -> None:
@@ -124,6 +128,7 @@ def test_a_killed_guard_is_replaced_and_what_it_ran_is_tried_again(
     assert not ledger.alive()
 
 
+@pytest.mark.fault("C9", "64 file descriptors for 200 scripts")
 @pytest.mark.needs("prlimit")
 def test_few_file_descriptors_mean_fewer_at_once_and_nothing_lost(program: Path, tmp_path: Path) -> None:
     for i in range(200):
@@ -147,6 +152,7 @@ def test_few_file_descriptors_mean_fewer_at_once_and_nothing_lost(program: Path,
         assert (run / f"tasks/{i}/1/stderr.log").read_text() == f"err {i}\n"
 
 
+@pytest.mark.fault("C9", "24 processes for 40 scripts")
 @pytest.mark.needs("root", "setpriv", "prlimit")
 def test_few_processes_mean_fewer_at_once_and_nothing_lost(program: Path) -> None:
     # The folder must be one that another user may enter.
@@ -208,6 +214,7 @@ def cgroup(request: pytest.FixtureRequest) -> Iterator[Path]:
         group.rmdir()
 
 
+@pytest.mark.fault("C5", "a control group with little memory")
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("whose", ["of the engine", "of the script"])
 @pytest.mark.parametrize("cgroup", ["memory"], indirect=True)
@@ -237,6 +244,7 @@ def test_a_script_that_the_kernel_killed_for_memory_is_told_as_such(
     assert neighbour["status"] == "completed"
 
 
+@pytest.mark.fault("C10", "a fork bomb in a control group")
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("cgroup", ["pids"], indirect=True)
 def test_a_fork_bomb_hurts_itself_alone(program: Path, tmp_path: Path, cgroup: Path) -> None:
@@ -255,6 +263,7 @@ def test_a_fork_bomb_hurts_itself_alone(program: Path, tmp_path: Path, cgroup: P
     assert neighbour["status"] == "completed"
 
 
+@pytest.mark.fault("C2", "256 MiB from one script")
 def test_a_flood_of_output_costs_the_cap_on_disk_and_little_memory(program: Path, tmp_path: Path) -> None:
     flood = "head -c 268435456 /dev/zero | tr '\\0' x; echo end"
     write_script(tmp_path / "scripts" / "flood.sh", flood)
@@ -304,6 +313,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.fault("D1", "a disk of 2 MiB that a log fills up")
 @pytest.mark.needs("root", "mount")
 @pytest.mark.parametrize(
     "others",

@@ -100,6 +100,7 @@ def check_nothing_is_made_twice(program: Program, before: dict[str, tuple[str, i
     assert max(program.signatures().values()) <= most
 
 
+@pytest.mark.fault("E1", "kill -9 at any place of a flow")
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_flow_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(name: str, tmp_path: Path) -> None:
     unbroken, value, count = whole(name, tmp_path)
@@ -113,6 +114,7 @@ def test_a_flow_that_is_killed_anywhere_goes_on_and_makes_nothing_twice(name: st
         check_nothing_is_made_twice(killed, before)
 
 
+@pytest.mark.fault("E2", "kill -9 of a flow, again and again")
 @pytest.mark.parametrize("name", ["maps", "asynchronous", "nested"])
 def test_a_flow_that_is_killed_again_and_again_gets_through(name: str, tmp_path: Path) -> None:
     unbroken, value, count = whole(name, tmp_path)
@@ -262,6 +264,7 @@ def test_a_coroutine_body_that_calls_something_else_is_reported_when_it_returns(
     assert halt.seen == [1, 2, 2]
 
 
+@pytest.mark.fault("P6", "a flow's tasks edited between start and resume")
 @pytest.mark.parametrize(("at", "is_refused"), [(3, True), (2, False)])
 def test_what_completed_may_not_do_something_else_now(at: int, is_refused: bool) -> None:
     halt = Halt(at)

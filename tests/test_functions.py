@@ -83,6 +83,7 @@ def exits() -> dict[str, tuple[Callable[[], object], str | None]]:
     }
 
 
+@pytest.mark.fault("P1", "every kind of end, of `run_function`")
 @pytest.mark.parametrize("way", exits())
 def test_no_way_of_ending_is_a_silent_success(way: str) -> None:
     work, error_type = exits()[way]
@@ -103,6 +104,7 @@ def test_a_result_that_cannot_be_sent_names_the_part() -> None:
     assert "result['rows'][2]['lock']" in result["error"]
 
 
+@pytest.mark.fault("P2", "results whose own code raises, of `run_function`")
 def test_results_with_code_of_their_own_that_raises_are_failures_and_no_more() -> None:
     class Unsendable:
         def __reduce__(self) -> str:
@@ -151,6 +153,7 @@ def test_a_result_that_hangs_when_it_is_thrown_away_holds_nothing_up() -> None:
     assert result["execution_time"] < 50
 
 
+@pytest.mark.fault("P2", "a value that hangs while it is pickled")
 def test_a_result_that_hangs_when_it_is_sent_runs_out_of_time() -> None:
     class Stuck:
         def __reduce__(self) -> str:

@@ -92,6 +92,7 @@ def spots(kind: str, database: bytes, chance: random.Random) -> int:
     return page * PAGE + chance.randrange(PAGE)
 
 
+@pytest.mark.fault("D4", "a flipped bit in three classes of pages")
 @pytest.mark.parametrize("kind", ["first page", "heads of pages", "content"])
 def test_no_altered_byte_of_a_database_makes_it_say_something_else(
     tmp_path: Path, history: tuple[Path, list[str]], kind: str
@@ -115,6 +116,7 @@ def test_no_altered_byte_of_a_database_makes_it_say_something_else(
     assert noticed
 
 
+@pytest.mark.fault("D4", "a table that is declared otherwise")
 def test_a_database_whose_tables_mean_something_else_is_not_read(
     tmp_path: Path, history: tuple[Path, list[str]]
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_database_whose_tables_mean_something_else_is_not_read(
     assert {code for code, _ in answers(state, runs).values()} == {74}
 
 
+@pytest.mark.fault("D4", "each field of the table of runs altered")
 def test_each_altered_field_of_the_table_of_runs_is_noticed(
     tmp_path: Path, history: tuple[Path, list[str]]
 ) -> None:
@@ -158,6 +161,7 @@ def test_each_altered_field_of_the_table_of_runs_is_noticed(
         shutil.rmtree(state)
 
 
+@pytest.mark.fault("D4", "the database's log cut off or altered at each sixteenth")
 def test_a_log_that_was_cut_off_or_altered_loses_its_end_and_nothing_else(tmp_path: Path) -> None:
     original = tmp_path / "original"
     # The last run was killed, and has left its events in the log beside the database.
@@ -200,6 +204,7 @@ def run_large(state: Path) -> tuple[str, Path]:
     return run.id, artifact
 
 
+@pytest.mark.fault("D5", "a value's file removed, altered, cut off")
 @pytest.mark.parametrize("how", ["removed", "altered", "cut off"])
 def test_a_value_whose_file_is_not_what_was_written_raises_with_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -252,6 +257,7 @@ print(json.dumps([run["after"], run.tasks["large"].attempts, run.tasks["after"].
 """
 
 
+@pytest.mark.fault("D5", "the same, and the run goes on")
 @pytest.mark.parametrize("how", ["whole", "removed", "altered", "cut off"])
 def test_a_task_whose_value_is_lost_runs_again_where_it_is_needed(tmp_path: Path, how: str) -> None:
     state, ledger, fuse = tmp_path / "state", tmp_path / "ledger", tmp_path / "fuse"
@@ -269,3 +275,27 @@ def test_a_task_whose_value_is_lost_runs_again_where_it_is_needed(tmp_path: Path
     assert ledger.read_text().split() == ["large", "after", *["large"] * again, "after"]
     [head] = json.loads(ask(state, "runs", "--json"))
     assert check(state, head["id"]) == "succeeded"
+
+
+@pytest.mark.fault("D5", "a log removed or cut off")
+@pytest.mark.parametrize("how", ["removed", "cut off"])
+def test_a_log_that_is_not_whole_is_never_taken_for_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("DIRIGENT_STATE_DIR", str(state))
+    run = Workflow("logs").add_shell("say", "echo 12345").add_shell("quiet", "true").run_sync()
+    log = state / "runs" / run.id / "tasks/0/1/stdout.log"
+    assert ask(state, "logs", run.id, "say") == "12345\n"
+    if how == "removed":
+        log.unlink()
+    else:
+        log.write_text("12")
+    again = dirigent.attach(run.id)
+    assert (again["quiet"].stdout, again["say"].stderr, again["say"].exit_code) == ("", "", 0)
+    there = 0 if how == "removed" else 2
+    told = f"{log} has {there} of the 6 bytes that were recorded"
+    with pytest.raises(StorageError, match=told):
+        again["say"].stdout  # noqa: B018
+    done = asked(state, "logs", run.id, "say")
+    assert done.returncode == 3 and told in done.stderr

@@ -60,6 +60,7 @@ def see_through(engine: Engine, undisturbed: Engine) -> None:
 # --- the engine dies ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E1", "kill -9 at a change of the disk, in a workflow with tasks of every kind")
 @pytest.mark.needs("cc")
 def test_a_run_killed_at_any_change_of_its_disk_goes_on_to_the_same_end(
     tmp_path: Path, faulty_disk: Path, undisturbed: Engine
@@ -75,6 +76,7 @@ def test_a_run_killed_at_any_change_of_its_disk_goes_on_to_the_same_end(
         shutil.rmtree(engine.folder)
 
 
+@pytest.mark.fault("E2", "kill -9 at random times, three times a run")
 @pytest.mark.needs("cc")
 def test_a_run_killed_at_random_times_again_and_again_comes_to_its_end(
     tmp_path: Path, undisturbed: Engine
@@ -99,6 +101,7 @@ def test_a_run_killed_at_random_times_again_and_again_comes_to_its_end(
         shutil.rmtree(engine.folder)
 
 
+@pytest.mark.fault("E4", "kill -9 of engine and guard at once")
 def test_what_outlived_engine_and_guard_is_ended_before_the_run_goes_on(
     program: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +148,7 @@ handle.wait()
 """
 
 
+@pytest.mark.fault("E7", "a second engine on a run, in the same process and in another")
 def test_a_second_engine_on_a_run_says_who_holds_it(program: Path, tmp_path: Path) -> None:
     from dirigent import BusyError, Workflow
 
@@ -182,6 +186,7 @@ print(run.id)
 """
 
 
+@pytest.mark.fault("E7", "eight processes in one state folder")
 def test_eight_processes_run_in_one_state_folder_at_once(tmp_path: Path) -> None:
     state = tmp_path / "state"
     environment = {**os.environ, "DIRIGENT_STATE_DIR": str(state)}
@@ -233,6 +238,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+@pytest.mark.fault("D1", "a disk of 8 MiB that somebody else fills up")
 @pytest.mark.needs("root", "mount")
 def test_a_run_on_a_full_disk_waits_for_room_and_goes_on(
     program: Path, tmp_path: Path, small_disk: Path
@@ -261,6 +267,7 @@ def test_a_run_on_a_full_disk_waits_for_room_and_goes_on(
     assert check(state, head["id"]) == "succeeded"
 
 
+@pytest.mark.fault("D2", "EIO from the k-th sync on")
 @pytest.mark.needs("cc")
 @pytest.mark.parametrize("first", [1, 2, 3, 6, 9])
 def test_where_the_disk_refuses_to_sync_the_engine_stops(
@@ -281,8 +288,11 @@ def test_where_the_disk_refuses_to_sync_the_engine_stops(
         assert check(engine.state, head["id"]) == ("succeeded" if done.returncode == 0 else "interrupted")
 
 
+@pytest.mark.fault("D2", "EIO, ENOSPC, EROFS at a change of the disk")
 @pytest.mark.needs("cc")
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["refused", "full"])
+@pytest.mark.parametrize(
+    "error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=["refused", "full", "read-only"]
+)
 def test_a_disk_that_refuses_at_any_time_is_an_error_or_waited_for(
     tmp_path: Path, faulty_disk: Path, undisturbed: Engine, error: int
 ) -> None:
@@ -299,6 +309,7 @@ def test_a_disk_that_refuses_at_any_time_is_an_error_or_waited_for(
         shutil.rmtree(engine.folder)
 
 
+@pytest.mark.fault("D3", "a file system that is mounted read-only")
 @pytest.mark.needs("root", "mount")
 def test_a_state_folder_that_cannot_be_written_is_an_error_before_anything_runs(
     program: Path, tmp_path: Path, small_disk: Path
@@ -322,6 +333,7 @@ def test_a_state_folder_that_cannot_be_written_is_an_error_before_anything_runs(
     assert (tmp_path / "ran").read_text() == "ran\n"
 
 
+@pytest.mark.fault("D3", "the state folder removed while a script runs")
 def test_a_state_folder_that_is_removed_ends_the_run_soon(program: Path, tmp_path: Path) -> None:
     state, ledger = tmp_path / "state", Ledger(tmp_path / "signed")
     write_script(tmp_path / "scripts" / "only.sh", f"{ledger.sign}; exec sleep 600")
@@ -370,6 +382,7 @@ print(looked)
 """
 
 
+@pytest.mark.fault("D6", "10,000 tasks, four pollers, two command lines")
 def test_many_readers_of_a_busy_journal_never_hear_that_it_is_busy(tmp_path: Path) -> None:
     state, tasks = tmp_path / "state", 10_000
     environment = {**os.environ, "DIRIGENT_STATE_DIR": str(state)}

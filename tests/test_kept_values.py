@@ -127,6 +127,7 @@ def recorded(run: str) -> dict[str, Any]:
     return {names[end["task"]]: end.get("value") for end in ends}
 
 
+@pytest.mark.fault("P2", "values that cannot be recorded")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", VALUES)
 def test_a_value_that_cannot_be_kept_reaches_who_needs_it(tmp_path: Path, kind: str) -> None:
@@ -147,6 +148,7 @@ def test_a_value_that_cannot_be_kept_reaches_who_needs_it(tmp_path: Path, kind: 
     assert dirigent.attach(run.id)["after"] is None
 
 
+@pytest.mark.fault("P2", "a value whose pickle never ends")
 def test_a_value_that_takes_for_ever_to_pickle_holds_nobody_up(tmp_path: Path) -> None:
     made = [Hanging() for _ in range(4)]
     calls = iter(made)
@@ -167,6 +169,7 @@ def test_a_value_that_takes_for_ever_to_pickle_holds_nobody_up(tmp_path: Path) -
     assert check(tmp_path / "state", run.id) == "succeeded"
 
 
+@pytest.mark.fault("P2", "a value that cannot be read back")
 def test_a_value_that_cannot_be_read_back_raises_for_whoever_asks(tmp_path: Path) -> None:
     run = ended(Workflow("values").add_task("value", FailingToLoad).add_task("other", lambda: 1))
     again = dirigent.attach(run.id)

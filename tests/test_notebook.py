@@ -61,6 +61,7 @@ def test_what_a_task_prints_is_seen_in_the_notebook() -> None:
     assert "seen here" in "".join(output.get("text", "") for output in notebook.cells[0].outputs)
 
 
+@pytest.mark.fault("P4", "an interrupt of a notebook's kernel")
 def test_an_interrupt_ends_a_run_and_leaves_the_kernel_in_good_health() -> None:
     interrupting = """
 import _thread, threading

@@ -60,6 +60,7 @@ def test_each_has_its_own_standard_error_and_the_record_has_all() -> None:
     assert sorted(log.split()) == ["one", "three", "two"]
 
 
+@pytest.mark.fault("C2", "a flood of errors in a pipeline")
 def test_a_flood_of_errors_is_cut_off_and_holds_nobody_up() -> None:
     flood = [PYTHON, "-c", "import sys; sys.stderr.write('x' * 9_000_000); print('done')"]
     first, last = dirigent.pipe([flood, "cat"], timeout_per_command=DEADLINE_S)
@@ -82,6 +83,7 @@ def test_without_stopping_all_run_to_their_ends_as_in_a_shell() -> None:
     assert Path("complete").exists()
 
 
+@pytest.mark.fault("C7", "a missing command in a pipeline")
 def test_a_command_that_cannot_start_is_an_error_and_ends_the_others(ledger: Ledger) -> None:
     stay = f"{ledger.sign}; exec sleep 600"
     results = dirigent.pipe([stay, ["no-such-program"], stay], timeout_per_command=DEADLINE_S)

@@ -405,6 +405,7 @@ def test_threads_share_a_state_folder_that_is_new(
         assert ended == ["passed"] * at_once
 
 
+@pytest.mark.fault("P4", "SIGINT while scripts run")
 def test_ctrl_c_is_answered_at_once_and_the_processes_end(scripts: Path, ledger: Ledger) -> None:
     body = f'setsid sh -c "{ledger.sign.replace("$$", chr(92) + "$" + chr(92) + "$")}; exec sleep 600" &\n'
     script = write_script(scripts / "stay.sh", f"{body}{ledger.sign}; exec sleep 600")
@@ -477,6 +478,7 @@ def test_a_run_id_cannot_leave_the_folder(tmp_path: Path, run_id: str) -> None:
     assert not out.exists()
 
 
+@pytest.mark.fault("G3", "logs with evil names")
 def test_logs_of_evil_names_stay_in_the_folder_and_twins_do_not_meet(tmp_path: Path) -> None:
     evil = [
         "../../x.py",

@@ -90,6 +90,7 @@ def program_of_ours(tmp_path: Path) -> Program:
 # --- what was under way ---------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E1", "kill -9 while approvals wait and after an answer")
 def test_an_approval_still_waits_and_an_answer_is_not_asked_for_twice(program_of_ours: Program) -> None:
     body = """
 wf = Workflow("release").add_task("a", one)
@@ -115,6 +116,7 @@ tell(handle.wait())
     assert (kinds.count("wait_started"), kinds.count("wait_answered")) == (2, 2)
 
 
+@pytest.mark.fault("E1", "kill -9 during a delay between attempts")
 def test_a_delay_before_another_try_is_kept(program_of_ours: Program) -> None:
     body = """
 def fail(context: TaskContext):
@@ -139,6 +141,7 @@ tell(handle.wait())
     assert begins[1] >= ends[0]["at_ms"] + 800 and begins[2] >= ends[1]["at_ms"] + 800
 
 
+@pytest.mark.fault("E1", "kill -9 inside of workflows in workflows")
 def test_parts_of_parts_go_on_where_they_were(program_of_ours: Program) -> None:
     body = """
 def record(item, context: TaskContext):
@@ -168,6 +171,7 @@ assert run["in"] == {"items": [1, 2, 3], "m": [10, 20, 30], "in": {"items": [1, 
     assert (len(lines), len(set(lines))) == (12, 9)
 
 
+@pytest.mark.fault("E1", "kill -9 in conditions, commands and coroutines")
 def test_conditions_commands_and_coroutines_go_on(program_of_ours: Program) -> None:
     body = """
 async def later(a):
@@ -201,6 +205,7 @@ print(json.dumps([run.verdict, {name: [task.status.value, task.attempts] for nam
     }  # fmt: skip
 
 
+@pytest.mark.fault("E5", "SIGINT, and the run goes on")
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_a_run_that_ctrl_c_ended_is_cancelled_and_goes_on(program_of_ours: Program, durability: str) -> None:
     body = f"""
@@ -275,6 +280,7 @@ EDITS: dict[str, tuple[dict[str, str], dict[str, str], bool]] = {
 }
 
 
+@pytest.mark.fault("P6", "code edited between start and resume")
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_task_that_completed_and_does_something_else_now_is_noticed(
     program_of_ours: Program, edit: str
@@ -297,6 +303,7 @@ def test_a_task_that_completed_and_does_something_else_now_is_noticed(
     assert program_of_ours.ends(TWO.format(**edited, changed="continue")) == ("succeeded", through)
 
 
+@pytest.mark.fault("P6", "other tasks between start and resume")
 def test_a_run_of_other_tasks_is_refused_whatever_is_to_be_done_about_changes(
     program_of_ours: Program,
 ) -> None:

@@ -117,6 +117,7 @@ def test_the_picture_shows_the_bar_what_runs_and_failures(
     assert "3 scripts in" in shown and "✗ 1 failed" in shown and "✓ 2 completed" in shown
 
 
+@pytest.mark.fault("E5", "Ctrl-C in a real terminal")
 def test_one_ctrl_c_asks_and_starts_nothing_new(
     program: Path, tmp_path: Path, terminal: Terminal, ledger: Ledger
 ) -> None:
@@ -133,6 +134,7 @@ def test_one_ctrl_c_asks_and_starts_nothing_new(
     assert not ledger.alive()
 
 
+@pytest.mark.fault("E5", "Ctrl-C twice in a real terminal")
 def test_a_second_ctrl_c_ends_what_does_not_listen(
     program: Path, tmp_path: Path, terminal: Terminal, ledger: Ledger
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_second_ctrl_c_ends_what_does_not_listen(
     assert not ledger.alive()
 
 
+@pytest.mark.fault("E6", "Ctrl-Z and `fg` in a real terminal")
 def test_ctrl_z_stops_everything_and_fg_goes_on(
     program: Path, tmp_path: Path, terminal: Terminal, ledger: Ledger
 ) -> None:
@@ -169,6 +172,7 @@ def test_ctrl_z_stops_everything_and_fg_goes_on(
     assert happened.count("attempt_started") == 1
 
 
+@pytest.mark.fault("C6", "escape sequences in a real terminal")
 def test_escape_sequences_never_reach_the_terminal(program: Path, tmp_path: Path, terminal: Terminal) -> None:
     evil = r"printf 'begin\033[2J\033]0;stolen\007\033[31m\033[Hend\n'; exit 1"
     write_script(tmp_path / "scripts" / "a\x1b[2J\x1b]0;stolen\x07z.sh", evil)
@@ -206,6 +210,7 @@ def test_a_narrow_terminal_keeps_the_picture_within_its_width(program: Path, tmp
         terminal.close()
 
 
+@pytest.mark.fault("E5", "signals from elsewhere")
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
@@ -241,6 +246,7 @@ def test_nohup_is_respected(program: Path, tmp_path: Path, ledger: Ledger) -> No
         assert engine.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.fault("E5", "a terminal that is closed")
 def test_a_closed_terminal_ends_the_run_and_what_it_started(
     program: Path, tmp_path: Path, ledger: Ledger
 ) -> None:

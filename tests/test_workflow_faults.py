@@ -77,6 +77,7 @@ EXITS: dict[str, tuple[BaseException, str]] = {
 }
 
 
+@pytest.mark.fault("P1", "every kind of exception, in threads")
 def test_no_way_of_ending_a_function_is_a_success_or_the_end_of_the_run() -> None:
     wf = Workflow("exits", fail_fast=False, max_concurrency=2)
     for name, (error, _) in EXITS.items():
@@ -90,6 +91,7 @@ def test_no_way_of_ending_a_function_is_a_success_or_the_end_of_the_run() -> Non
     assert run["neighbour"] == 1 and not run.ok
 
 
+@pytest.mark.fault("P1", "every kind of exception, in coroutines")
 def test_no_way_of_ending_a_coroutine_is_a_success_or_the_end_of_the_run() -> None:
     # An event loop hands the first two to whoever runs it, and makes cancellations of its own.
     others = ("exit", "interrupt", "cancelled")
@@ -121,6 +123,7 @@ def test_no_way_of_ending_a_coroutine_is_a_success_or_the_end_of_the_run() -> No
     assert errors == {name: named[name] for name in errors}
 
 
+@pytest.mark.fault("P1", "exceptions, exits and signals, in processes")
 def test_no_way_of_ending_a_function_in_a_process_is_a_success_or_the_end_of_the_run() -> None:
     def leave(code: int) -> Callable[[], None]:
         return lambda: os._exit(code)
@@ -188,6 +191,7 @@ class Spiteful:
         raise RuntimeError("not even this")
 
 
+@pytest.mark.fault("P2", "a value whose own code raises wherever it can")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_spiteful_value_reaches_who_needs_it() -> None:
     async def later() -> Spiteful:
@@ -211,6 +215,7 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+@pytest.mark.fault("P2", "values that cannot be sent to another process")
 def test_values_that_cannot_be_sent_are_failures_that_name_the_part() -> None:
     class Refusing:
         def __reduce__(self) -> str:
@@ -264,6 +269,7 @@ def test_a_result_that_hangs_when_it_is_sent_runs_out_of_time() -> None:
     assert statuses(ended(wf)) == {"x": "timed_out", "next": "completed"}
 
 
+@pytest.mark.fault("P5", "a list nested 100,000 deep")
 def test_data_nested_deep_is_data_like_any_other() -> None:
     wf = (
         Workflow("deep")
@@ -278,6 +284,7 @@ def test_data_nested_deep_is_data_like_any_other() -> None:
 # --- who holds on ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("P3", "C code that never lets go, in a process")
 def test_a_function_in_a_process_that_holds_the_interpreter_is_ended(ledger: Ledger) -> None:
     path = str(ledger.path)
 
@@ -298,6 +305,7 @@ def test_a_function_in_a_process_that_holds_the_interpreter_is_ended(ledger: Led
     with_time_enough(attempt, (2, 10, 60))
 
 
+@pytest.mark.fault("P3", "a coroutine that never yields")
 def test_a_coroutine_that_never_yields_holds_up_the_loop_alone() -> None:
     code = """
 import itertools
@@ -370,6 +378,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.fault("P4", "SIGINT while functions and commands run")
 @pytest.mark.parametrize(
     ("names", "began", "signers"),
     [
@@ -407,6 +416,7 @@ def test_an_interrupt_ends_the_program_and_all_it_started(
     assert_gone(ledger, helpers)
 
 
+@pytest.mark.fault("P4", "SIGINT in a program that catches it")
 def test_functions_end_on_an_interrupt_though_the_program_goes_on() -> None:
     code = """
 import os, time
@@ -437,6 +447,7 @@ time.sleep(600)
         assert told == {"interrupted\n", "ended\n"} and program.poll() is None
 
 
+@pytest.mark.fault("P4", "SIGINT with a command that ignores SIGTERM")
 def test_a_command_that_ignores_requests_does_not_outlive_an_interrupted_program(ledger: Ledger) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", INTERRUPTED, str(ledger.path), "ignoring_term"]
@@ -456,6 +467,7 @@ def assert_gone(ledger: Ledger, helpers: list[Process], within_s: float = DEADLI
 # --- a host that is killed ------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E4", "kill -9 of a workflow's program")
 def test_nothing_outlives_a_program_that_is_killed_in_the_middle_of_a_run(ledger: Ledger) -> None:
     code = """
 import sys
@@ -489,6 +501,7 @@ wf.run_sync()
 # --- commands -------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C5", "commands that end badly")
 def test_a_command_that_ends_badly_hurts_itself_alone(tmp_path: Path) -> None:
     not_executable = tmp_path / "not-executable"
     not_executable.write_text("#!/bin/sh\n")
@@ -516,6 +529,7 @@ def test_a_command_that_ends_badly_hurts_itself_alone(tmp_path: Path) -> None:
     assert statuses(run)["no input"] == statuses(run)["neighbour"] == "completed"
 
 
+@pytest.mark.fault("C1", "a command that ignores SIGTERM")
 def test_a_command_that_ignores_requests_is_killed_after_the_grace(ledger: Ledger) -> None:
     body, signers = kinds(ledger)["ignoring_term"]
 
@@ -530,6 +544,7 @@ def test_a_command_that_ignores_requests_is_killed_after_the_grace(ledger: Ledge
     with_time_enough(attempt)
 
 
+@pytest.mark.fault("C3", "commands that leave children behind")
 def test_what_a_command_leaves_behind_is_ended(ledger: Ledger) -> None:
     quiet = "<&- >&- 2>&-"
     child = f'sh -c "{ledger.sign}; exec sleep 600"'.replace("$$", "\\$\\$")
@@ -544,6 +559,7 @@ def test_what_a_command_leaves_behind_is_ended(ledger: Ledger) -> None:
     assert ends_of(run, "keeps the pipe")[0]["left_behind"] >= 1
 
 
+@pytest.mark.fault("P5", "a long chain of tasks")
 def test_a_chain_of_many_tasks_is_carried_out() -> None:
     count = 20_000
     wf = Workflow("chain").add_task("0", one)
@@ -553,6 +569,7 @@ def test_a_chain_of_many_tasks_is_carried_out() -> None:
     assert run.ok and run[f"{count - 1}"] == count
 
 
+@pytest.mark.fault("P5", "a long chain of tasks that is skipped")
 def test_a_chain_of_many_tasks_is_skipped() -> None:
     count = 20_000
     wf = Workflow("chain", fail_fast=False).add_task("0", throwing(ValueError()))

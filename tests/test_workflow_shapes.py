@@ -29,6 +29,7 @@ def one() -> int:
 # --- shapes ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("G1", "a wide workflow")
 def test_a_wide_workflow_is_carried_out() -> None:
     count = 100_000
     wf = Workflow("wide")
@@ -39,6 +40,7 @@ def test_a_wide_workflow_is_carried_out() -> None:
     assert run[f"{count - 1}"] == 1
 
 
+@pytest.mark.fault("G1", "a fan-in of thousands")
 def test_many_values_come_together_in_one_task() -> None:
     count = 10_000
     wf = Workflow("fan in").add_task("source", one)
@@ -72,6 +74,7 @@ def circle(count: int) -> Workflow:
     return wf
 
 
+@pytest.mark.fault("G2", "circles of one task and of many")
 @pytest.mark.parametrize("count", [1, 2, 10_000])
 def test_a_circle_of_any_size_is_named_and_nothing_is_recorded(count: int, state_of_our_own: Path) -> None:
     with pytest.raises(CycleError, match="wait for each other") as caught:
@@ -105,6 +108,7 @@ GRAPHS = st.integers(1, 8).flatmap(
 )
 
 
+@pytest.mark.fault("G2", "graphs made at random")
 @same(300)
 @given(GRAPHS)
 def test_the_shortest_circle_is_named_or_there_is_none(needs: list[set[int]]) -> None:
@@ -191,6 +195,7 @@ def add_what_is_not_refused(wf: Workflow, names: list[str]) -> list[str]:
     return added
 
 
+@pytest.mark.fault("G3", "names made at random")
 @same(60)
 @given(NAMES)
 @example(HARD[:13])
@@ -209,6 +214,7 @@ def test_a_name_comes_back_as_it_was_or_is_refused(state_of_our_own: Path, names
             assert list(run[name]) == added[:number]
 
 
+@pytest.mark.fault("G3", "names that are paths")
 @pytest.mark.parametrize("workflow_name", ["w", "../../w\0<b>\n"])
 def test_no_name_becomes_a_path(state_of_our_own: Path, tmp_path: Path, workflow_name: str) -> None:
     wf = Workflow(workflow_name)
@@ -223,6 +229,7 @@ def test_no_name_becomes_a_path(state_of_our_own: Path, tmp_path: Path, workflow
     assert not os.listdir(tmp_path / "elsewhere")
 
 
+@pytest.mark.fault("G3", "twins by case and by normal form")
 def test_names_that_look_alike_are_different_tasks() -> None:
     twins = ["a", "A", "a ", "é", "e\u0301", "ﬁ", "fi", "\u0430"]
     wf = Workflow("twins")
@@ -235,6 +242,7 @@ def test_names_that_look_alike_are_different_tasks() -> None:
         run["E\u0301"]
 
 
+@pytest.mark.fault("G2", "a need that is no task")
 @same(100)
 @given(st.lists(st.text(min_size=1, max_size=10), unique=True, min_size=1, max_size=6), st.text(max_size=10))
 def test_a_need_that_is_no_task_is_named(names: list[str], missing: str) -> None:

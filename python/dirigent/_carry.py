@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._context import CURRENT, Attempt, TaskContext
-from dirigent._errors import TaskInterrupt
+from dirigent._errors import ProcessLost, TaskInterrupt
 
 if TYPE_CHECKING:
     import asyncio
@@ -101,6 +101,9 @@ def _work_with_extras(session: Session, context: contextvars.Context, seat: Seat
         if type(value) is types.CoroutineType:
             value = context.run(_run_coroutine, value)
         value, through = context.run(_finished, extras, value)
+    except ProcessLost as lost:
+        seat.lose(str(lost))
+        return seat.take_first()
     except BaseException as error:
         _fail(seat.fail, error, extras.is_retried_on(error))
         return seat.take_first()

@@ -117,6 +117,10 @@ class TaskSkippedError(TaskError, LookupError):
     """A task was skipped."""
 
 
+class ProcessLost(BaseException):
+    """The process of a function is gone, and not by anything the function did: the attempt is lost, and tried again."""
+
+
 class TaskInterrupt(BaseException):
     """Raised inside a function that runs in a thread when nobody waits for it any more: its time is over, or it was cancelled.
 

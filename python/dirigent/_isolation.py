@@ -8,16 +8,19 @@ is ended, with all it started.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import itertools
 import os
 import pickle
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
-from dirigent._errors import UsageError, WorkerDiedError
+from dirigent._errors import ProcessLost, UsageError, WorkerDiedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How many idle processes are kept.
 _MOST_IDLE = max(2, os.cpu_count() or 1)
+#: How many functions a process knows before it forgets them.
+_MOST_KNOWN = 64
 _CONNECT_S = 60.0
 
 
@@ -44,7 +49,10 @@ class _Process:
             EOFError, OSError: The process is gone.
         """
         packed = None if key in self.known else function
-        self.line.send_bytes(pickle.dumps((key, packed, folder), 5))
+        forgets = packed is not None and len(self.known) >= _MOST_KNOWN
+        if forgets:
+            self.known.clear()
+        self.line.send_bytes(pickle.dumps((key, packed, folder, forgets), 5))
         self.line.send_bytes(call)
         self.known.add(key)
         is_value = self.line.recv_bytes() == b"value"
@@ -115,6 +123,13 @@ class _Pool:
                 return
         self.end(process)
 
+    def forget(self) -> None:
+        """Keep none of the idle processes: they were lost as well."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for process in idle:
+            self.end(process)
+
     def end(self, process: _Process) -> None:
         process.line.close()
         self.crew.end(process.number)
@@ -130,7 +145,9 @@ class _Pool:
 
 _pool: _Pool | None = None
 _pool_lock = threading.Lock()
-_packed: dict[int, tuple[Callable[..., Any], int, bytes]] = {}
+#: Functions as bytes, for as long as they live.
+_packed: dict[int, tuple[weakref.ref[Any], int, bytes]] = {}
+_numbers = itertools.count(1)
 
 
 def _the_pool() -> _Pool:
@@ -142,13 +159,17 @@ def _the_pool() -> _Pool:
 
 
 def _pack(function: Callable[..., Any]) -> tuple[int, bytes]:
-    """The function as bytes, made once, under a number of its own."""
-    found = _packed.get(id(function))
-    if found is None or found[0] is not function:
-        import cloudpickle
+    """The function as bytes, made once where that can be known, under a number of its own."""
+    place = id(function)
+    found = _packed.get(place)
+    if found is not None and found[0]() is function:
+        return found[1], found[2]
+    import cloudpickle
 
-        found = _packed[id(function)] = (function, len(_packed) + 1, cloudpickle.dumps(function, 5))
-    return found[1], found[2]
+    number, packed = next(_numbers), cloudpickle.dumps(function, 5)
+    with contextlib.suppress(TypeError):  # not all that can be called can be watched
+        _packed[place] = (weakref.ref(function, lambda _: _packed.pop(place, None)), number, packed)
+    return number, packed
 
 
 def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -171,6 +192,9 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
     except (EOFError, OSError):
         how = pool.crew.wait(process.number, 5.0)
         process.line.close()
+        if how.startswith("was lost: "):
+            pool.forget()
+            raise ProcessLost(how.removeprefix("was lost: ")) from None
         message = f"the process of task `{task}` ended before the function returned: it {how}"
         raise WorkerDiedError(message, task=task) from None
     except BaseException:

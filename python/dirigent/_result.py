@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dirigent._errors import (
+    StorageError,
     TaskCancelledError,
     TaskError,
     TaskFailedError,
@@ -104,22 +105,32 @@ class CommandResult:
 
     exit_code: int
     folder: Path
+    _stdout_bytes: int = field(default=0, repr=False)
+    _stderr_bytes: int = field(default=0, repr=False)
 
     @property
     def stdout(self) -> str:
-        """What it wrote to standard output, as far as the log has it; bytes that are no text are replaced."""
-        return self._read("stdout.log")
+        """What it wrote to standard output, as far as the log has it; bytes that are no text are replaced.
+
+        Raises:
+            StorageError: The log is no longer there, or was cut off: by a cut of power, or by whoever made room.
+        """
+        return self._read("stdout.log", self._stdout_bytes)
 
     @property
     def stderr(self) -> str:
         """The same of standard error."""
-        return self._read("stderr.log")
+        return self._read("stderr.log", self._stderr_bytes)
 
-    def _read(self, name: str) -> str:
-        try:
-            return (self.folder / name).read_bytes().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
+    def _read(self, name: str, least: int) -> str:
+        log = self.folder / name
+        read = log.read_bytes() if log.exists() else b""
+        if len(read) < least:
+            message = (
+                f"{log} has {len(read)} of the {least} bytes that were recorded\nhint: run the task again"
+            )
+            raise StorageError(message, "journal.damaged")
+        return read.decode("utf-8", "replace")
 
 
 class Results(Mapping[str, TaskResult]):

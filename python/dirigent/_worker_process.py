@@ -41,10 +41,12 @@ def main(address: str) -> None:
     with Capture():
         while True:
             try:
-                key, packed, folder = pickle.loads(line.recv_bytes())
+                key, packed, folder, forgets = pickle.loads(line.recv_bytes())
                 call = line.recv_bytes()
             except EOFError:
                 return
+            if forgets:
+                functions.clear()
             kind, answer = _answer(functions, key, packed, folder, call)
             line.send_bytes(kind)
             line.send_bytes(answer)

@@ -1,10 +1,9 @@
 //! What a run is called outside of it: in folders, in the environment of its processes, by signals, in a list of runs.
 
 use dirigent_core::event::CancelReason;
-use dirigent_core::ids::{RunId, TaskIndex};
+use dirigent_core::ids::RunId;
 use dirigent_core::state::{State, TaskStatus};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What all processes of a run carry in their environment, as `NAME=value`.
 pub fn mark(run: &RunId) -> Vec<u8> {
@@ -20,11 +19,6 @@ pub fn counts(state: &State) -> String {
 
 /// The variable that names the run in the environment of all its processes.
 pub(crate) const RUN_VARIABLE: &str = "DIRIGENT_RUN_ID";
-
-/// Where the logs of an attempt are, from the folder of its run. Paths come from numbers, never from names.
-pub fn attempt_folder(task: TaskIndex, attempt: u32) -> PathBuf {
-    PathBuf::from(format!("tasks/{task}/{attempt}"))
-}
 
 /// The signal by which a reason reaches the processes of a run.
 pub(crate) fn signal(reason: CancelReason) -> i32 {

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::asked::Asked;
-pub use crate::names::{attempt_folder, counts, mark};
+pub use crate::names::{counts, mark};
+pub use dirigent_journal::attempt_folder;
 
 /// What an engine needs to know of its surroundings.
 #[derive(Clone)]

@@ -4,7 +4,9 @@
 use crate::fault::JournalError;
 use crate::group::hex;
 use crate::lock::make_private;
+use crate::place::sync;
 use dirigent_core::value::{Encoding, Kept};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -79,6 +81,17 @@ impl Artifacts {
         Ok(hash)
     }
 
+    /// Sees that these are on the disk itself, under their names: their bytes were synced as they were stored.
+    ///
+    /// # Errors
+    ///
+    /// The file system refuses.
+    pub(crate) fn secure<'a>(&self, hashes: impl Iterator<Item = &'a str>) -> Result<(), JournalError> {
+        let paths: Vec<_> = hashes.map(|hash| self.path(hash)).collect();
+        let folders: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
+        folders.into_iter().try_for_each(sync)
+    }
+
     /// The bytes with this hash.
     ///
     /// # Errors
@@ -110,19 +123,34 @@ impl Artifacts {
 
     /// The hashes of all that are stored.
     pub fn all(&self) -> Vec<String> {
-        let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-        let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-        let files = entries(&self.folder)
-            .flat_map(|first| entries(&first.path()).map(move |rest| name(&first) + &name(&rest)));
-        files.filter(|hash| is_hash(hash)).collect()
+        let hash = |path: PathBuf| {
+            let mut names = path.iter().rev().map(|name| name.to_string_lossy());
+            let (rest, first) = (names.next()?, names.next()?);
+            Some(first.into_owned() + &*rest)
+        };
+        self.files().filter_map(hash).filter(|hash| is_hash(hash)).collect()
+    }
+
+    /// What whoever was killed while it stored something has left.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = PathBuf> {
+        self.files().filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.'))
+    }
+
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+        entries(self.folder.clone()).flat_map(move |first| entries(first.path())).map(|entry| entry.path())
     }
 
     /// Drops one.
     pub(crate) fn remove(&self, hash: &str) -> u64 {
-        let path = self.path(hash);
-        let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        fs::remove_file(&path).map_or(0, |()| size)
+        remove(&self.path(hash))
     }
+}
+
+/// Drops a file, and returns its size.
+pub(crate) fn remove(path: &Path) -> u64 {
+    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    fs::remove_file(path).map_or(0, |()| size)
 }
 
 fn is_hash(text: &str) -> bool {

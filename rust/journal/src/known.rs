@@ -29,6 +29,13 @@ pub struct Output {
     is_kept: bool,
 }
 
+impl Output {
+    /// The hash by which it can be put back, if it can.
+    pub(crate) fn artifact(&self) -> Option<&str> {
+        self.is_kept.then_some(self.hash.as_str())
+    }
+}
+
 /// What a task did.
 #[derive(Clone, Debug)]
 pub struct Known {

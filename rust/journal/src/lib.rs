@@ -19,6 +19,6 @@ pub use artifact::Artifacts;
 pub use fault::JournalError;
 pub use holder::Holder;
 pub use known::Known;
-pub use place::{DATABASE, bytes_in, run_folder};
+pub use place::{DATABASE, attempt_folder, bytes_in, has_records, run_folder};
 pub use read::{Reader, RunRow};
 pub use store::{Durability, RunWriter, Store};

@@ -6,7 +6,7 @@ use crate::fault::JournalError;
 use crate::group::{self, Hash, hex};
 use crate::holder::Holder;
 use crate::lock::RunLock;
-use crate::place::{DATABASE, place, run_folder};
+use crate::place::{DATABASE, has_records, place, run_folder};
 use crate::schema;
 use crate::seal;
 use dirigent_core::event::Event;
@@ -81,7 +81,7 @@ impl Reader {
     /// Nothing is; it cannot be read; it is damaged or belongs to somebody else.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let database = folder.join(DATABASE);
-        if !database.exists() {
+        if !has_records(folder)? {
             return Err(JournalError::NoRun { run: "at all".to_owned(), path: database });
         }
         let connection = schema::open_to_read(&database)?;

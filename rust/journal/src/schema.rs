@@ -2,8 +2,11 @@
 //! transaction, after a copy of what there was.
 
 use crate::fault::JournalError;
+use crate::place::sync;
 use crate::seal;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -117,6 +120,7 @@ fn open_at_once(path: &Path) -> Result<Connection, JournalError> {
     prepare(&connection).map_err(JournalError::database("open", path))?;
     check(&connection, path)?;
     let (application, format) = identity(&connection, path)?;
+    write_ahead(&connection).map_err(JournalError::database("open", path))?;
     if format < FORMAT {
         migrate(&mut connection, path, application)?;
     }
@@ -135,6 +139,7 @@ fn open_to_read_at_once(path: &Path) -> Result<Connection, JournalError> {
     check(&connection, path)?;
     let (_, format) = identity(&connection, path)?;
     if format == FORMAT {
+        write_ahead(&connection).map_err(JournalError::database("open", path))?;
         see_tables(&connection, path)?;
         return Ok(connection);
     }
@@ -153,12 +158,17 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// Has the database written through a log beside it. This changes a database that was not, so it has to be one of ours.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
 }
 
 /// Notices damage before anything is built on it, where that takes no time. `doctor` looks at large ones.
 fn check(connection: &Connection, path: &Path) -> Result<(), JournalError> {
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > CHECKED_BYTES) {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > CHECKED_BYTES) {
         return Ok(());
     }
     check_whole(connection, path)
@@ -246,15 +256,43 @@ fn migrate(connection: &mut Connection, path: &Path, application: i32) -> Result
     steps().map_err(JournalError::database("migrate", path))
 }
 
-/// Copies what there is beside itself, once for each format.
+/// Copies what there is beside itself, once for each format. The copy is whole or not there.
 fn back_up(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     let (_, format) = identity(connection, path)?;
     let copy = backup_path(path, format);
     if copy.exists() {
         return Ok(());
     }
-    let written = connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
-    written.map(drop).map_err(JournalError::database("copy", path))
+    let part = copy.with_extension(format!("{}.{PART}", std::process::id()));
+    remove_parts(&copy, |name| name == part);
+    connection
+        .execute("VACUUM INTO ?1", [part.to_string_lossy()])
+        .map_err(JournalError::database("copy", path))?;
+    sync(&part)?;
+    match fs::rename(&part, &copy) {
+        // Somebody else was quicker, and has cleared up.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && copy.exists() => {}
+        renamed => renamed.map_err(JournalError::io("write", &copy))?,
+    }
+    sync(path.parent().unwrap_or(path))?;
+    remove_parts(&copy, |_| true);
+    Ok(())
+}
+
+/// What a copy is called until it is whole.
+const PART: &str = "part";
+
+/// Removes what is left of copies that never became whole.
+fn remove_parts(copy: &Path, is_meant: impl Fn(&Path) -> bool) {
+    let stem = copy.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let entries = copy.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for path in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_part = name.starts_with(&format!("{stem}.")) && name.contains(&format!(".{PART}"));
+        if is_part && is_meant(&path) {
+            let _ = fs::remove_file(&path);
+        }
+    }
 }
 
 fn backup_path(path: &Path, format: u32) -> PathBuf {
@@ -287,7 +325,7 @@ mod tests {
     fn a_file_of_something_else_is_damaged() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal.db");
-        std::fs::write(&path, [b'x'; 5000]).expect("written");
+        fs::write(&path, [b'x'; 5000]).expect("written");
         assert!(matches!(open(&path), Err(JournalError::Damaged { .. })));
     }
 }

@@ -1,12 +1,12 @@
 //! A state folder opened to write: runs begin, their events are appended, and old ones are dropped.
 
-use crate::artifact::Artifacts;
+use crate::artifact::{Artifacts, remove};
 use crate::fault::JournalError;
 use crate::group::{self, Hash};
 use crate::holder::Holder;
 use crate::known::{self, Done, Known, Output};
 use crate::lock::{RunLock, make_private};
-use crate::place::{DATABASE, SEQ_BITS, bytes_in, place, run_folder};
+use crate::place::{DATABASE, SEQ_BITS, attempt_folder, bytes_in, place, run_folder, sync};
 use crate::read::Reader;
 use crate::schema;
 use crate::seal;
@@ -135,7 +135,8 @@ impl Store {
         make_private(&folder)?;
         let lock = RunLock::take(&folder, run, holder)?;
         let head = group::seed(run);
-        Ok(RunWriter { store: Arc::clone(self), _lock: lock, number: None, head, next_seq: 0, durability })
+        let store = Arc::clone(self);
+        Ok(RunWriter { store, folder, _lock: lock, number: None, head, next_seq: 0, durability })
     }
 
     /// Takes over a recorded run that nobody holds, with its events so far.
@@ -157,6 +158,7 @@ impl Store {
         let recorded = reader.recorded(run)?;
         let writer = RunWriter {
             store: Arc::clone(self),
+            folder,
             _lock: lock,
             number: Some(recorded.number),
             head: recorded.head,
@@ -248,7 +250,7 @@ impl Store {
             // Before the question: what a run stores after it is not in this list.
             let stored = artifacts.all();
             let mut is_used = writer.connection.prepare("SELECT 1 FROM uses WHERE artifact = ?1")?;
-            let mut bytes = 0;
+            let mut bytes = artifacts.parts().filter(|part| is_old(part)).map(|part| remove(&part)).sum();
             for hash in stored {
                 if !is_used.exists([&hash])? && is_old(&artifacts.path(&hash)) {
                     bytes += artifacts.remove(&hash);
@@ -291,6 +293,7 @@ impl Store {
 #[derive(Debug)]
 pub struct RunWriter {
     store: Arc<Store>,
+    folder: PathBuf,
     _lock: RunLock,
     number: Option<i64>,
     head: Hash,
@@ -320,6 +323,12 @@ impl RunWriter {
             self.durability == Durability::Power || events.iter().any(|event| is_promised(event));
         let artifacts = events.iter().filter_map(|event| event.fact.artifact());
         let done = self.store.with_outputs(done)?;
+        // An event that survives a cut of power has its value.
+        let kept = done.iter().flat_map(|(_, outputs)| outputs).filter_map(Output::artifact);
+        self.store.artifacts().secure(artifacts.clone().chain(kept))?;
+        if self.durability == Durability::Power {
+            events.iter().try_for_each(|event| secure_logs(&self.folder, &event.fact))?;
+        }
         let mut writer = self.store.lock();
         self.store.look(&mut writer)?;
         let next_seq = self.next_seq + events.len() as u64;
@@ -434,6 +443,21 @@ fn is_promised(event: &Event) -> bool {
         event.fact,
         Fact::RunCreated { .. } | Fact::WaitAnswered { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
     )
+}
+
+/// Sees that what an attempt wrote is on the disk itself.
+fn secure_logs(run_folder: &Path, fact: &Fact) -> Result<(), JournalError> {
+    let Fact::AttemptEnded { task, attempt, stdout, stderr, .. } = fact else {
+        return Ok(());
+    };
+    let folder = run_folder.join(attempt_folder(*task, *attempt));
+    let streams = [(stdout, "stdout.log"), (stderr, "stderr.log")];
+    let mut logs = streams.iter().filter(|(stream, _)| stream.is_some()).peekable();
+    if logs.peek().is_some() {
+        logs.try_for_each(|(_, name)| sync(&folder.join(name)))?;
+        sync(&folder)?;
+    }
+    Ok(())
 }
 
 fn identity(path: &Path) -> Result<(u64, u64), JournalError> {

@@ -1,12 +1,11 @@
 //! Recorded runs, from Python: where they are, which there are, and which one is meant.
 
 use crate::fault::raised;
-use crate::scripts::project_config;
+use crate::scripts::{project_config, state_folder_of};
 use crate::waiting::wait;
 use dirigent_cli::fault::CliError;
-use dirigent_cli::record::state_dir;
 use dirigent_cli::surroundings::Surroundings;
-use dirigent_journal::{DATABASE, JournalError, Reader, RunRow};
+use dirigent_journal::{JournalError, Reader, RunRow, has_records};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ type Head = (String, String, String, i64, Option<i64>, Option<String>);
 pub(crate) fn state_folder(py: Python<'_>, cwd: PathBuf) -> PyResult<PathBuf> {
     let look = || -> Result<PathBuf, CliError> {
         let surroundings = Surroundings::look()?;
-        state_dir(&project_config(&cwd, &surroundings)?, &surroundings)
+        state_folder_of(&project_config(&cwd, &surroundings)?, &surroundings)
     };
     look().map_err(|error| raised(py, error))
 }
@@ -32,7 +31,7 @@ pub(crate) fn recorded_runs(
     workflow: Option<String>,
 ) -> PyResult<Vec<Head>> {
     let read = || -> Result<Vec<Head>, JournalError> {
-        if !state_dir.join(DATABASE).exists() {
+        if !has_records(&state_dir)? {
             return Ok(Vec::new());
         }
         let rows = Reader::open(&state_dir)?.runs(limit, workflow.as_deref())?;

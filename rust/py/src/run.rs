@@ -2,11 +2,11 @@
 
 use crate::fault::{misused, raised};
 use crate::plain::to_python;
-use crate::scripts::{given_settings, project_config};
+use crate::scripts::{given_settings, project_config, state_folder_of};
 use dirigent_cli::conduct::{self, Conducted, Order};
 use dirigent_cli::fault::CliError;
 use dirigent_cli::plan::{self, Common};
-use dirigent_cli::record::{LogFolder, state_dir};
+use dirigent_cli::record::LogFolder;
 use dirigent_cli::surroundings::Surroundings;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
@@ -204,7 +204,7 @@ fn run_task<'py>(
         let order = Order {
             jobs: Some(1),
             fail_fast: false,
-            state_dir: &state_dir(project, surroundings)?,
+            state_dir: &state_folder_of(project, surroundings)?,
             root: project.root(),
             guard,
             adopts_orphans: false,

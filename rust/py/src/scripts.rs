@@ -3,6 +3,7 @@
 use crate::fault::{misused, raised};
 use crate::plain::{to_json, to_python};
 use dirigent_cli::fault::CliError;
+use dirigent_cli::record::state_dir;
 use dirigent_cli::surroundings::Surroundings;
 use dirigent_project::settings::{find_project_file, load_checked};
 use dirigent_project::{Config, Document, Query, Sources};
@@ -98,6 +99,15 @@ pub(crate) fn project_config(start: &Path, surroundings: &Surroundings) -> Resul
         user_dir: surroundings.user_config_dir.clone(),
         ..Sources::default()
     })?)
+}
+
+/// The folder in which runs are recorded: that of the environment, else the project's, else the user's.
+pub(crate) fn state_folder_of(project: &Config, surroundings: &Surroundings) -> Result<PathBuf, CliError> {
+    let named = surroundings.environment.iter().find(|(name, _)| name == "DIRIGENT_STATE_DIR");
+    match named.filter(|(_, folder)| !folder.is_empty()) {
+        Some((_, folder)) => Ok(surroundings.absolute(Path::new(folder))),
+        None => state_dir(project, surroundings),
+    }
 }
 
 /// A configuration passed in as data, as if it were the project file of the folder.

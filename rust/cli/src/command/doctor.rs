@@ -4,14 +4,14 @@ use super::recorded::Place;
 use crate::args::DoctorArgs;
 use crate::fault::{CliError, exit, shown, told};
 use crate::terminal;
-use dirigent_journal::{DATABASE, JournalError, Reader};
+use dirigent_journal::{DATABASE, JournalError, Reader, has_records};
 use dirigent_report::quantity::{counted, shown_bytes};
 use std::path::Path;
 
 pub(super) fn doctor(args: &DoctorArgs) -> Result<i32, CliError> {
     let place = Place::of(&args.records)?;
     let database = place.state_dir.join(DATABASE);
-    if !database.exists() {
+    if !has_records(&place.state_dir)? {
         terminal::print(&format!(
             "nothing is recorded in {}: nothing is wrong with it\n",
             shown(&place.state_dir)

@@ -107,12 +107,28 @@ fn files(args: &LogsArgs, recorded: &Recorded) -> Result<Vec<(String, PathBuf)>,
         };
         for stream in streams {
             let path = folder.join(format!("{stream}.log"));
+            let is_last = attempt == task.attempts && reused.is_none();
+            if let Some(ended) = task.ended.as_ref().filter(|_| is_last) {
+                let recorded = if *stream == "stdout" { &ended.stdout } else { &ended.stderr };
+                see_whole(&path, recorded.as_ref().map_or(0, |it| it.kept_bytes))?;
+            }
             if path.is_file() {
                 files.push((format!("{} {stream}", printable(&task.spec.name)), path));
             }
         }
     }
     Ok(files)
+}
+
+/// Sees that a log has at least the bytes that were recorded: a cut of power can take it away, and so can whoever makes room.
+fn see_whole(log: &Path, bytes: u64) -> Result<(), CliError> {
+    match log.metadata().map_or(0, |it| it.len()) {
+        there if there < bytes => Err(CliError::Nothing {
+            message: format!("{} has {there} of the {bytes} bytes that were recorded", log.display()),
+            hint: Some("name a task, `--stream` or `--attempt` to see what other logs have".to_owned()),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The lines that are asked for.

@@ -32,7 +32,7 @@ struct Told<'a> {
 
 pub(super) fn runs(args: &RunsArgs) -> Result<i32, CliError> {
     let place = Place::of(&args.records)?;
-    let rows = match place.state_dir.join(dirigent_journal::DATABASE).exists() {
+    let rows = match dirigent_journal::has_records(&place.state_dir)? {
         true => Reader::open(&place.state_dir)?.runs(args.limit, args.workflow.as_deref())?,
         false => Vec::new(),
     };

@@ -73,7 +73,7 @@ impl Seat {
     /// Takes the next attempt; `None` when the thread is to end.
     fn take_first<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         // An interrupt may have hit between two attempts: then this one was not begun.
-        self.hand_in_lost(py)?;
+        self.hand_in_lost();
         self.take(py)
     }
 
@@ -89,6 +89,13 @@ impl Seat {
     fn fail(&mut self, py: Python<'_>, error: Py<PyAny>, class_: &str, message: &str, retryable: bool) {
         if let Some((job, wall_us)) = self.hand_in() {
             self.shared.raised(py, job, error, class_, message, retryable, wall_us);
+        }
+    }
+
+    /// Hands in that the attempt was lost, by no fault of the function.
+    fn lose(&mut self, why: &str) {
+        if let Some((job, _)) = self.hand_in() {
+            self.shared.lost(job, why);
         }
     }
 
@@ -121,12 +128,11 @@ impl Seat {
 }
 
 impl Seat {
-    fn hand_in_lost(&mut self, py: Python<'_>) -> PyResult<()> {
+    fn hand_in_lost(&mut self) {
         if let Some((job, _)) = self.current
             && self.hand_in().is_some()
         {
-            self.shared.lost(py, job);
+            self.shared.lost(job, "its thread was interrupted");
         }
-        Ok(())
     }
 }

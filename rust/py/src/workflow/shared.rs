@@ -369,16 +369,19 @@ impl Shared {
         (args, kwargs, options).into_py_any(py).ok()
     }
 
-    /// The exit code and the folder of a command that completed.
-    pub(crate) fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf)> {
+    /// The exit code of a command that completed, where its logs are, and how many bytes they are to have at least.
+    pub(crate) fn command_result(&self, task: TaskIndex) -> Option<(i32, PathBuf, u64, u64)> {
         self.look(|state| {
             let it = state.task(task).filter(|task| task.status == TaskStatus::Completed)?;
             if let Some(reused) = it.reused.as_ref().filter(|_| it.spec.action.command().is_some()) {
                 let state_dir = self.folder.ancestors().nth(2)?;
-                return Some((0, state_dir.join(reused.logs.as_deref().unwrap_or_default())));
+                return Some((0, state_dir.join(reused.logs.as_deref().unwrap_or_default()), 0, 0));
             }
-            let exit_code = it.ended.as_ref()?.outcome.exit_code()?;
-            Some((exit_code, self.folder.join(attempt_folder(task, it.attempts))))
+            let ended = it.ended.as_ref()?;
+            let exit_code = ended.outcome.exit_code()?;
+            let [out, err] =
+                [&ended.stdout, &ended.stderr].map(|log| log.as_ref().map_or(0, |log| log.kept_bytes));
+            Some((exit_code, self.folder.join(attempt_folder(task, it.attempts)), out, err))
         })
     }
 
@@ -460,8 +463,8 @@ impl Shared {
         drop((functions, calls, values, errors, ends));
     }
 
-    pub(crate) fn lost(&self, _: Python<'_>, job: Job) {
-        self.report(job, Outcome::Lost { why: "its thread was interrupted".into() }, 0, None);
+    pub(crate) fn lost(&self, job: Job, why: &str) {
+        self.report(job, Outcome::Lost { why: why.into() }, 0, None);
     }
 }
 
