@@ -81,10 +81,16 @@ impl Journal {
         Self { inner: Mutex::new(inner), writer: Some(Mutex::new(Some(writer))), ..Self::default() }
     }
 
-    /// The events of a run that is looked at, and to which nothing is added.
-    pub fn recorded(events: Vec<Event>) -> Self {
-        let events = events.into_iter().map(Arc::new).collect();
-        Self { inner: Mutex::new(Inner { events, is_closed: true, ..Inner::default() }), ..Self::default() }
+    /// Adds events that were recorded elsewhere.
+    pub fn take_in(&self, events: Vec<Event>) {
+        let mut inner = self.lock();
+        inner.events.extend(events.into_iter().map(Arc::new));
+        self.tell(inner);
+    }
+
+    /// How many events there are to be read.
+    pub fn count(&self) -> u64 {
+        self.lock().events.len() as u64
     }
 
     /// Looks at what is recorded.
