@@ -59,6 +59,9 @@ impl Callables {
     }
 }
 
+/// What a function is called with, its code, and what it calls its needs.
+pub(crate) type Arguments = (Py<PyAny>, Option<String>, Option<Vec<String>>);
+
 /// What is told of an exception.
 pub(crate) struct Raised<'a> {
     pub(crate) class: &'a str,
@@ -379,19 +382,21 @@ impl Shared {
         self.control().look(look)
     }
 
-    /// What the function of a task is called with, as its declaration says; `None` where it calls none.
-    pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Py<PyAny>> {
+    /// What the function of a task is called with, as its declaration says, its code, and what its needs are called there,
+    /// where the declaration does not say that by itself; `None` where it calls none.
+    pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Result<Arguments, String>> {
         let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
         let call = calls.get(task.usize())?.as_ref().filter(|call| call.function != u32::MAX)?;
         let args = call.args.as_ref().map(|args| args.clone_ref(py));
         let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
         let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
         drop(calls);
-        let of_options = |extras: Py<PyAny>| {
-            py.import("dirigent._fingerprint")?.call_method1("of_options", (extras,)).map(Bound::unbind)
+        let tell = || -> PyResult<Arguments> {
+            let told =
+                py.import("dirigent._fingerprint")?.call_method1("for_reuse", (args, kwargs, extras))?;
+            told.extract()
         };
-        let options = extras.map(of_options).transpose().ok()?;
-        (args, kwargs, options).into_py_any(py).ok()
+        Some(tell().map_err(|error| error.to_string()))
     }
 
     /// The exit code and the folder of a command that completed.
