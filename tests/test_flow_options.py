@@ -208,7 +208,7 @@ def test_names_are_counted_and_stay_apart() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"cache": True}, "`cache` is not supported in flows yet"),
+        ({"cache": "yes"}, "cache is True, False or a Cache, not 'yes'"),
         ({"retries": -1}, "retries is a whole number from 0 on"),
         ({"retries": 1.5}, "retries is a whole number"),
         ({"retries": 1, "retry_policy": RetryPolicy(2)}, "either retry_policy or retries"),

@@ -88,7 +88,7 @@ def test_a_run_that_ended_is_looked_at_as_if_it_were_our_own(state: Path) -> Non
     assert (there.id, there.name, there.verdict, there.ok) == (here.id, "etl", "failed", False)
     assert statuses(there) == statuses(here)
     assert there.summary() == here.summary()
-    assert there.events() == here.events() and there.events(3) == here.events(3)
+    assert list(there.events()) == here.events() and list(there.events(3)) == here.events(3)
     assert list(there) == list(here) and len(there) == len(here)
     assert (there["rows"], there["squares"], there["squares[2]"]) == ([1, 2, 3], [1, 4, 9], 9)
     assert there["tell"].exit_code == 0

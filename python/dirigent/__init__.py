@@ -9,6 +9,7 @@ from dirigent._native import version as _version
 
 if TYPE_CHECKING:
     from dirigent import aio as aio
+    from dirigent._attached import AttachedRun as AttachedRun
     from dirigent._context import TaskContext as TaskContext
     from dirigent._documentation import generate_script_documentation as generate_script_documentation
     from dirigent._errors import BusyError as BusyError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dirigent._errors import TaskSkippedError as TaskSkippedError
     from dirigent._errors import TaskTimeoutError as TaskTimeoutError
     from dirigent._errors import UnknownTaskError as UnknownTaskError
+    from dirigent._errors import UntrustedError as UntrustedError
     from dirigent._errors import UsageError as UsageError
     from dirigent._errors import ValueNotKeptError as ValueNotKeptError
     from dirigent._errors import WorkerDiedError as WorkerDiedError
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from dirigent._guarded import retry as retry
     from dirigent._guarded import timeout as timeout
     from dirigent._history import RecordedRun as RecordedRun
+    from dirigent._history import RecordedRuns as RecordedRuns
     from dirigent._history import attach as attach
     from dirigent._history import runs as runs
     from dirigent._options import Cache as Cache
@@ -69,11 +72,13 @@ if TYPE_CHECKING:
     from dirigent._steps import fan_out_fan_in as fan_out_fan_in
     from dirigent._steps import parallel as parallel
     from dirigent._steps import step as step
+    from dirigent._table import Table as Table
     from dirigent._workflow import Workflow as Workflow
 
 __version__: str = _version()
 
 _HOMES = {
+    "_attached": ("AttachedRun",),
     "_context": ("TaskContext",),
     "_documentation": ("generate_script_documentation",),
     "_errors": (
@@ -92,6 +97,7 @@ _HOMES = {
         "TaskSkippedError",
         "TaskTimeoutError",
         "UnknownTaskError",
+        "UntrustedError",
         "UsageError",
         "ValueNotKeptError",
         "WorkerDiedError",
@@ -102,7 +108,7 @@ _HOMES = {
     "_function": ("run_function",),
     "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
-    "_history": ("RecordedRun", "attach", "runs"),
+    "_history": ("RecordedRun", "RecordedRuns", "attach", "runs"),
     "_options": ("Cache", "RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
     "_result": ("CommandResult", "TaskResult", "TaskStatus"),
@@ -120,6 +126,7 @@ _HOMES = {
     ),
     "_shortcuts": ("batch", "chain_scripts", "run", "shell"),
     "_steps": ("Steps", "chain", "fan_out_fan_in", "parallel", "step"),
+    "_table": ("Table",),
     "_workflow": ("Workflow",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -153,6 +160,7 @@ __all__ = [
     "TaskStatus",
     "TaskTimeoutError",
     "UnknownTaskError",
+    "UntrustedError",
     "UsageError",
     "WorkerDiedError",
     "Workflow",

@@ -159,7 +159,10 @@ def _fail(tell: Callable[..., Any], error: BaseException, retryable: bool) -> An
     while cut is not None and cut.tb_frame.f_code.co_filename in OUR_FILES:
         cut = cut.tb_next
     error.__traceback__ = cut
-    return tell(error, _class_of(error), text_of(error), retryable)
+    # Not before something fails: to load what lays tracebacks out takes longer than to import all of us.
+    from dirigent._traceback import traceback_of
+
+    return tell(error, _class_of(error), text_of(error), traceback_of(error), retryable)
 
 
 def _class_of(error: BaseException) -> str:
@@ -323,8 +326,8 @@ class OnLoop:
     ) -> list[Job]:
         retryable = isinstance(error, Exception) if extras is None else extras.is_retried_on(error)
 
-        def tell(error: BaseException, kind: str, text: str, retryable: bool) -> list[Job]:
-            return self.session.fail_on_loop(task, attempt, error, kind, text, retryable, wall_us)
+        def tell(error: BaseException, kind: str, text: str, trace: str, retryable: bool) -> list[Job]:
+            return self.session.fail_on_loop(task, attempt, error, kind, text, trace, retryable, wall_us)
 
         jobs: list[Job] = _fail(tell, error, retryable)
         return jobs

@@ -81,6 +81,10 @@ class ValueNotKeptError(WorkflowError, LookupError):
     """A task completed, but what it returned could not be recorded, and is gone with the process that had it."""
 
 
+class UntrustedError(WorkflowError):
+    """A run was brought here from elsewhere, and what is asked for could run code of whoever made it."""
+
+
 class TaskError(WorkflowError):
     """A task has no value to give.
 

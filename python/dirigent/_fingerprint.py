@@ -105,6 +105,17 @@ def _values(values: Any) -> Iterator[str]:
             yield f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+def for_reuse(args: Any, kwargs: Any, extras: Any) -> tuple[Any, str | None, list[str] | None]:
+    """What decides about the value of a task beside the code of its function and the values of its needs: what that is called
+    with, and the fingerprints of what else makes the value. Of a call in a flow also the code, and what its needs are called."""
+    options = None if extras is None else of_options(extras)
+    tell = getattr(args[0], "for_reuse", None) if isinstance(args, tuple) and len(args) == 1 else None
+    if tell is not None and type(args[0]).__module__ == "dirigent._flow_scope":
+        arguments, code, needs = tell()
+        return (arguments, options), code, needs
+    return (args, kwargs, options), None, None
+
+
 def of_options(extras: Any) -> list[str]:
     """The fingerprints of what else decides about the value of a task."""
     functions = (extras.transform_result, extras.repeat_until)

@@ -13,9 +13,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from dirigent._errors import UsageError
 from dirigent._future import SCOPE
-from dirigent._options import RetryPolicy, Task, at_least_0, misused, policy_of, resource, seconds
+from dirigent._options import Cache, RetryPolicy, Task, at_least_0, misused, policy_of, resource, seconds
 from dirigent._signature import look_at
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def task(
     pool: str | None = None,
     resources: Mapping[str, float] | None = None,
     isolation: str = "thread",
-    cache: bool = False,
+    cache: bool | Cache = False,
 ) -> Callable[[Callable[..., Any]], TaskFunction]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -182,7 +181,7 @@ def task(
     pool: str | None = None,
     resources: Mapping[str, float] | None = None,
     isolation: str = "thread",
-    cache: bool = False,
+    cache: bool | Cache = False,
 ) -> TaskFunction | Callable[[Callable[..., Any]], TaskFunction]:
     """Make a function a task of the flows that call it.
 
@@ -213,16 +212,12 @@ def task(
         pool: What it takes one of while it runs, a resource of the flow.
         resources: What it takes of the flow's resources while it runs, by name.
         isolation: ``"process"`` for a process of its own, ``"thread"`` otherwise.
-        cache: Not supported yet.
+        cache: ``True`` or a :class:`Cache`, where it need not run again while nothing changes that it depends on: its code,
+            its arguments, the values of the tasks among these, and what the ``Cache`` names.
 
     Raises:
         UsageError: An option makes no sense.
     """
-    if cache:
-        raise UsageError(
-            "`cache` is not supported in flows yet\nhint: leave it out, or use Workflow.add_task(…, cache=True)",
-            "usage.not_supported",
-        )
     if not isinstance(retries, int) or retries < 0:
         raise misused(f"retries is a whole number from 0 on, not {retries!r}")
     if retry_policy is not None and (retries or retry_delay is not None):
@@ -235,7 +230,7 @@ def task(
         retry_policy = RetryPolicy(retries + 1, delay, delay, 1.0, 0.0)
     elif retries:
         retry_policy = RetryPolicy(retries + 1)
-    options: dict[str, Any] = {"isolation": isolation, "priority": priority}
+    options: dict[str, Any] = {"isolation": isolation, "priority": priority, "cache": cache}
     if pool is not None:
         options["pool"] = pool
     limit = seconds(timeout, "timeout")

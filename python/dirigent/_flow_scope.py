@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dirigent._future import Future, Ground, MapFuture, given, held
+from dirigent._future import Future, Ground, MapFuture, given, held, named
 
 if TYPE_CHECKING:
     from dirigent._flow import TaskFunction
+
+
+#: What tells a name from others that are the same in their flow.
+_NUMBER = re.compile(r"(\[\d+\]|/\d+\+*)$")
 
 
 class Call:
@@ -42,6 +47,24 @@ class Call:
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, with values in the places of futures."""
         return given((self.args, self.kwargs))  # type: ignore[no-any-return]
+
+    def for_reuse(self) -> tuple[Any, str, list[str]]:
+        """What it is called with, with words in the places of futures; its code; and these words, one for each need.
+
+        A word says the same in every run: which task it is of, and of several of one name which of the arguments.
+        """
+        words: dict[int, str] = {}
+        counts: dict[str, int] = {}
+
+        def word(index: int, name: str) -> str:
+            if index not in words:
+                own = _NUMBER.sub("", name)
+                counts[own] = counts.get(own, 0) + 1
+                words[index] = own if counts[own] == 1 else f"{own} ({counts[own]})"
+            return words[index]
+
+        arguments = named((self.args, self.kwargs), word)
+        return arguments, self.code.rpartition(":")[0], [words[need] for need in self.needs]
 
     def forget(self) -> None:
         """Let go of everything: the native side keeps the call itself as long as the run."""

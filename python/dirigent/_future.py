@@ -307,6 +307,20 @@ def given(arguments: Any) -> Any:
     return _replaced(arguments, (Place,), lambda place: place.future._value())
 
 
+def named(arguments: Any, word: Callable[[int, str], str]) -> Any:
+    """Arguments that were held, with words for their tasks, made of index and name, in the places of futures."""
+
+    def name(place: Place) -> tuple[str, list[str]]:
+        future = place.future
+        tasks = [future] if future._index is not None else future._futures or []
+        # Nobody has an argument like it by chance.
+        return "\0what tasks gave", [
+            word(task._index, task.name) for task in tasks if task._index is not None
+        ]
+
+    return _replaced(arguments, (Place,), name)
+
+
 FUTURES: tuple[type, ...] = (Future, MapFuture)
 
 

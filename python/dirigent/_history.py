@@ -7,9 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from dirigent import _native
+from dirigent._attached import AttachedRun
+from dirigent._errors import UntrustedError
 from dirigent._run import Run, state_folder
+from dirigent._table import Table
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,46 @@ class RecordedRun:
     tasks: Mapping[str, int]
 
 
+class RecordedRuns(list[RecordedRun]):
+    """Heads of recorded runs: a list, and a table."""
+
+    def table(self) -> Table:
+        """A row a run, for pandas, polars, pyarrow and whatever else reads Arrow."""
+        rows = [_row(run) for run in self]
+        return Table((name, kind, [row[at] for row in rows]) for at, (name, kind) in enumerate(_COLUMNS))
+
+    def to_pandas(self) -> Any:
+        """The same as a table of pandas, which has to be installed."""
+        return self.table().to_pandas()
+
+
+_COLUMNS = (
+    ("run", "text"),
+    ("workflow", "text"),
+    ("status", "text"),
+    ("created", "moment"),
+    ("ended", "moment"),
+    ("seconds", "float"),
+    ("tasks", "int"),
+    ("failed", "int"),
+)
+
+
+def _row(run: RecordedRun) -> tuple[Any, ...]:
+    has_ended = run.ended is not None
+    seconds = (run.ended - run.created).total_seconds() if run.ended is not None else None
+    tasks = sum(run.tasks.values()) if has_ended else None
+    failed = run.tasks.get("failed", 0) + run.tasks.get("timed_out", 0) if has_ended else None
+    return run.id, run.workflow, run.status, _at_ms(run.created), _at_ms(run.ended), seconds, tasks, failed
+
+
+def _at_ms(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
 def runs(
     limit: int = 20, *, workflow: str | None = None, state_dir: str | os.PathLike[str] | None = None
-) -> list[RecordedRun]:
+) -> RecordedRuns:
     """The recorded runs, the newest first.
 
     Args:
@@ -44,18 +85,21 @@ def runs(
         workflow: Only runs of this workflow.
         state_dir: The state folder; by default the one that a run started here would be recorded in.
     """
-    return [_told(head) for head in _native.recorded_runs(_folder(state_dir), limit, workflow)]
+    return RecordedRuns(_told(head) for head in _native.recorded_runs(_folder(state_dir), limit, workflow))
 
 
-def attach(run_id: str = "last", *, state_dir: str | os.PathLike[str] | None = None) -> Run:
-    """A recorded run as it stands, whichever process carried it out.
+def attach(
+    run_id: str = "last", *, state_dir: str | os.PathLike[str] | None = None, trust: bool = False
+) -> AttachedRun:
+    """A recorded run, whichever process carries it out: as it stands, and followed while it goes on.
 
-    Values are read back when they are asked for; those recorded by ``pickle`` run code of their classes, so attach only
-    runs of your own.
+    Values are read back when they are asked for. Those recorded by ``pickle`` run code of whoever made the run, so of a run
+    that was imported they raise :class:`UntrustedError`, unless you say that you trust it.
 
     Args:
         run_id: Its id, the beginning of one, or ``last``.
         state_dir: As for :func:`runs`.
+        trust: Whether pickles of an imported run are opened.
 
     Raises:
         NotFoundError: There is no such run.
@@ -63,11 +107,24 @@ def attach(run_id: str = "last", *, state_dir: str | os.PathLike[str] | None = N
     """
     folder = _folder(state_dir)
     head = _native.find_recorded(folder, run_id)
-    return Run(_native.Session.recorded(folder, head[0]), head[1])
+    return AttachedRun(folder, head[0], head[1], trust)
 
 
 def to_resume(workflow: str, resume: object, state_dir: str) -> str | None:
     """The id of the run that is to go on; ``None`` where ``last`` finds nothing to go on with."""
+    found = _found(workflow, resume, state_dir)
+    is_trusted = isinstance(resume, AttachedRun) and resume._is_trusted
+    task = None if found is None or is_trusted else _native.untrusted_task(state_dir, found)
+    if task is not None:
+        raise UntrustedError(
+            f"run {found} was imported, and the value of its task `{task}` is a pickle: to go on runs code of whoever made "
+            "it\nhint: if you trust them as you trust a program, resume `attach(…, trust=True)`",
+            "value.untrusted",
+        )
+    return found
+
+
+def _found(workflow: str, resume: object, state_dir: str) -> str | None:
     if resume == "last":
         for head in _native.recorded_runs(state_dir, 1, workflow):
             return head[0] if head[2] in ("interrupted", "cancelled") else None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._errors import ProcessLost, UsageError, WorkerDiedError
+from dirigent._traceback import RemoteTraceback
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
@@ -206,14 +207,3 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
     raised, text = pickle.loads(answer)
     raised.__cause__ = RemoteTraceback(text)
     raise raised
-
-
-class RemoteTraceback(Exception):
-    """The traceback of another process, as text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"\n{self.text}"

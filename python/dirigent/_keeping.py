@@ -8,7 +8,7 @@ import queue
 import threading
 from typing import Any
 
-from dirigent._errors import ValueNotKeptError
+from dirigent._errors import UntrustedError, ValueNotKeptError
 
 #: How long the making of a pickle may take, in seconds.
 PATIENCE_S = 5.0
@@ -97,6 +97,15 @@ def from_base64(text: str) -> Any:
 def not_kept(why: str) -> ValueNotKeptError:
     """The exception that says why a value cannot be had."""
     return ValueNotKeptError(f"the value was not kept: {why}", "value.not_kept")
+
+
+def untrusted(task: str) -> UntrustedError:
+    """The exception that says why a value is not read back."""
+    return UntrustedError(
+        f"the value of task `{task}` is a pickle of an imported run: to read it runs code of whoever made that run\n"
+        "hint: if you trust them as you trust a program, `attach(…, trust=True)` reads it",
+        "value.untrusted",
+    )
 
 
 def tell_stall(why: str) -> None:

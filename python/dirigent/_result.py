@@ -168,7 +168,13 @@ class Results(Mapping[str, TaskResult]):
         error: BaseException | None = None
         if status in ("failed", "timed_out", "cancelled"):
             error = session.error(place) if status == "failed" else None
-            error = error or task_error(name, status, sentence)
+            if error is None:
+                error = task_error(name, status, sentence)
+                # What was raised is gone with its process; where it was raised is recorded.
+                if lines := session.last_lines(place):
+                    from dirigent._traceback import RemoteTraceback
+
+                    error.__cause__ = RemoteTraceback(lines)
         return TaskResult(False, None, error, seconds, attempts, name, TaskStatus(status), sentence, folder)
 
     def __iter__(self) -> Iterator[str]:

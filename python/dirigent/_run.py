@@ -25,6 +25,7 @@ from dirigent._result import Results, TaskResult, TaskStatus, task_error
 if TYPE_CHECKING:
     from dirigent._native import Session
     from dirigent._runnable import Runnable
+    from dirigent._table import Table
     from dirigent._workflow import Progress
 
 
@@ -73,7 +74,7 @@ class Run(Mapping[str, Any]):
     def ok(self) -> bool:
         """Whether every task completed, or was skipped by its declaration or its condition; of a flow, whether that did
         what it was for, whatever became of its tasks."""
-        return self._session.verdict() == "succeeded"
+        return self.verdict == "succeeded"
 
     @property
     def verdict(self) -> str:
@@ -121,21 +122,16 @@ class Run(Mapping[str, Any]):
         """Everything that happened, in order, from a place on."""
         return [json.loads(line) for line in self._session.events(from_seq, 0) or []]
 
-    def to_pandas(self) -> Any:
-        """The tasks as a table of pandas, which has to be installed."""
-        import pandas  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    def table(self, of: str = "tasks") -> Table:
+        """The run as a table for pandas, polars, pyarrow and whatever else reads Arrow: of its ``tasks``, a row each, of its
+        ``attempts``, or of its ``events``."""
+        from dirigent._table import table_of
 
-        rows = [
-            {
-                "task": result.name,
-                "status": result.status.value,
-                "attempts": result.attempts,
-                "seconds": result.execution_time,
-                "sentence": result.sentence,
-            }
-            for result in self.tasks.values()
-        ]
-        return pandas.DataFrame(rows)
+        return table_of(self._session, of)
+
+    def to_pandas(self, of: str = "tasks") -> Any:
+        """The same as a table of pandas, which has to be installed."""
+        return self.table(of).to_pandas()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.summary()["counts"].items())
@@ -154,7 +150,7 @@ def _failure(result: TaskResult) -> BaseException:
 
 
 def _cause(result: TaskResult) -> BaseException | None:
-    return None if _is_own(result) else result.error
+    return result.error.__cause__ if result.error is not None and _is_own(result) else result.error
 
 
 class RunHandle:
@@ -303,7 +299,7 @@ def resume(workflow: Runnable, run_id: str, changed: str) -> Run:
             f"no run of workflow `{workflow.name}` is to be resumed: the last one is through, or there is none",
             "run.nothing_to_resume",
         )
-    return run_sync(workflow, resume=found, changed=changed)
+    return run_sync(workflow, resume=found if run_id == "last" else run_id, changed=changed)
 
 
 class _Progress:

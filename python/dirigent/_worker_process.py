@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import traceback
 import types
 from pathlib import Path
 from typing import Any
 
 from dirigent._carry import text_of
 from dirigent._context import CURRENT, Attempt, Capture
+from dirigent._traceback import traceback_of
 
 
 class _Folder(Attempt):
@@ -77,7 +77,7 @@ def _answer(
                 f"the result cannot be sent to another process: {_culprit(value)}: {error}"
             ) from None
     except BaseException as error:  # SystemExit and its kin are failures too: nothing was returned
-        text = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
+        text = traceback_of(error)
         try:
             packed_error = cloudpickle.dumps((error, text), 5)
             pickle.loads(packed_error)  # one with a constructor of its own may not come back
@@ -92,12 +92,6 @@ def asyncio_run(coroutine: Any) -> Any:
     import asyncio
 
     return asyncio.run(coroutine)
-
-
-def _own_frames(frames: Any) -> Any:
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    return frames
 
 
 if __name__ == "__main__":

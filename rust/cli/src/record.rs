@@ -6,8 +6,8 @@ use dirigent_core::event::Event;
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::state::State;
 use dirigent_core::text::{plain_output, printable};
-use dirigent_engine::run::attempt_folder;
-use dirigent_journal::{Holder, JournalError, Reader, RunRow};
+use dirigent_engine::run::{Asked, attempt_folder};
+use dirigent_journal::{Holder, JournalError, Reader, RunRow, Store};
 use dirigent_project::Config;
 use dirigent_report::quantity::iso;
 use dirigent_report::{Format, Logs, RunView, ScriptResult, StreamName};
@@ -229,6 +229,30 @@ pub fn read_run(
     let (hash, events) = (recorded.hash(), recorded.events);
     let state = State::fold(&events);
     Ok(Recorded { row, state_dir, folder, hash, events, state })
+}
+
+/// Asks something of a run that another process carries on, and returns who that is.
+///
+/// # Errors
+///
+/// Nobody carries it on; the request cannot be written.
+pub fn ask(row: &RunRow, state_dir: &Path, asked: &Asked) -> Result<Holder, CliError> {
+    let Some(engine) = &row.holder else {
+        let (how, hint) = match row.status() {
+            "interrupted" => {
+                ("its engine is gone", Some(format!("`dirigent resume {}` goes on with it", row.id)))
+            }
+            "cancelled" => ("it was cancelled", None),
+            "failed" => ("it has failed", None),
+            _ => ("it has succeeded", None),
+        };
+        return Err(CliError::Nothing { message: format!("run {} is not running: {how}", row.id), hint });
+    };
+    let request = serde_json::to_string(asked).expect("it is plain data");
+    let actor = holder();
+    let actor = format!("process {} on {}", actor.pid, actor.host);
+    Store::shared(state_dir)?.ask(&row.id, now_ms(), &actor, &request)?;
+    Ok(engine.clone())
 }
 
 /// Milliseconds since 1970.

@@ -25,24 +25,36 @@ pub struct Looking<'a> {
     pub folder: &'a Path,
 }
 
+/// How a function is called, as far as its task does not say so.
+#[derive(Debug, Default)]
+pub struct Called {
+    /// A hash of what it is called with, beside the values of its needs.
+    pub arguments: Option<Box<str>>,
+    /// Its code, where the task says more than that.
+    pub code: Option<String>,
+    /// What its needs are called, where their names say where they stand in the run.
+    pub needs: Option<Vec<String>>,
+}
+
 impl Looking<'_> {
-    /// Looks whether a task need not run. `arguments` is a hash of what it is called with, beside the values of its needs; or
-    /// why there is none.
-    pub fn check(&self, task: TaskIndex, arguments: Result<Option<Box<str>>, String>) -> Input {
-        let parts = arguments.and_then(|arguments| self.parts(task, arguments));
+    /// Looks whether a task need not run. `called` says how its function is called, or why that cannot be told.
+    pub fn check(&self, task: TaskIndex, called: Result<Called, String>) -> Input {
+        let parts = called.and_then(|called| self.parts(task, called));
         self.answer(task, parts)
     }
 
     /// Everything that a task depends on, or why that cannot be told.
-    fn parts(&self, task: TaskIndex, arguments: Option<Box<str>>) -> Result<Parts, String> {
-        let mut parts: Parts = arguments.map(|hash| ("its arguments".into(), hash)).into_iter().collect();
+    fn parts(&self, task: TaskIndex, called: Called) -> Result<Parts, String> {
+        let mut parts: Parts =
+            called.arguments.map(|hash| ("its arguments".into(), hash)).into_iter().collect();
         let spec = self
             .control
             .look(|state| state.task(task).map(|it| Arc::clone(&it.spec)))
             .ok_or("there is no such task")?;
         let what: Box<str> = match &spec.action {
             Action::Function { function, code } => {
-                format!("{function} {}", code.as_deref().unwrap_or_default()).into()
+                format!("{function} {}", called.code.as_deref().or(code.as_deref()).unwrap_or_default())
+                    .into()
             }
             action => digest(serde_json::to_string(action).unwrap_or_default().as_bytes()).into(),
         };
@@ -54,9 +66,10 @@ impl Looking<'_> {
             let hash = digest_of(&path).map_err(|error| error.to_string())?;
             parts.push((name.into(), hash.into()));
         }
-        for need in &spec.needs {
-            let name = self.control.look(|state| state.task(*need).map(|need| need.spec.name.to_string()));
-            let name = name.unwrap_or_default();
+        for (place, need) in spec.needs.iter().enumerate() {
+            let name = || self.control.look(|state| state.task(*need).map(|need| need.spec.name.to_string()));
+            let called = called.needs.as_ref().and_then(|names| names.get(place).cloned());
+            let name = called.or_else(name).unwrap_or_default();
             let hash =
                 self.digest_of_need(*need).map_err(|why| format!("what `{name}` gave has no hash: {why}"))?;
             parts.push((format!("what `{name}` gave").into(), hash.into()));

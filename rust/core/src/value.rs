@@ -48,6 +48,14 @@ impl Kept {
         }
     }
 
+    /// Whether reading it back runs code of whoever made it.
+    pub fn is_pickle(&self) -> bool {
+        match self {
+            Self::Inline { encoding, .. } | Self::Artifact { encoding, .. } => *encoding == Encoding::Pickle,
+            Self::NotKept { .. } => false,
+        }
+    }
+
     /// Whether it can be read back.
     pub fn is_kept(&self) -> bool {
         !matches!(self, Self::NotKept { .. })

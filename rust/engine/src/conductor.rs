@@ -393,31 +393,30 @@ impl Conductor {
         if facts.is_empty() {
             return;
         }
-        for event in self.journal.append(facts, now_ms) {
+        // With them: whoever commits may be quicker than this thread, and there may be no later commit.
+        let done = facts.iter().filter_map(|fact| self.done_by(fact, now_ms)).collect();
+        for event in self.journal.append(facts, done, now_ms) {
             Arc::make_mut(&mut self.state).apply(&event);
-            self.note_done(&event);
             if !self.journal.is_on_disk() {
                 self.pass_on(&event);
             }
         }
     }
 
-    /// Has it known what a task has done that depends on nothing but what its key says.
-    fn note_done(&self, event: &Event) {
-        let Fact::AttemptEnded { task, attempt, outcome, usage, value, .. } = &event.fact else { return };
-        let Some(it) = self.state.task(*task).filter(|_| outcome.is_success()) else { return };
-        let (Some(key), Some(reuse)) = (&it.key, &it.spec.policy.reuse) else { return };
-        if value.as_ref().is_none_or(|value| value.is_kept()) {
-            self.journal.note(Done {
-                key: Arc::clone(key),
-                run: self.run.clone(),
-                at_ms: event.at_ms,
-                wall_us: usage.wall_us,
-                value: value.clone(),
-                logs: format!("runs/{}/{}", self.run, attempt_folder(*task, *attempt).display()),
-                outputs: reuse.outputs.iter().map(|path| path.as_path().to_owned()).collect(),
-            });
-        }
+    /// What a task has done by a fact that depends on nothing but what its key says.
+    fn done_by(&self, fact: &Fact, at_ms: i64) -> Option<Done> {
+        let Fact::AttemptEnded { task, attempt, outcome, usage, value, .. } = fact else { return None };
+        let it = self.state.task(*task).filter(|_| outcome.is_success())?;
+        let (key, reuse) = (it.key.as_ref()?, it.spec.policy.reuse.as_ref()?);
+        value.as_ref().is_none_or(|value| value.is_kept()).then(|| Done {
+            key: Arc::clone(key),
+            run: self.run.clone(),
+            at_ms,
+            wall_us: usage.wall_us,
+            value: value.clone(),
+            logs: format!("runs/{}/{}", self.run, attempt_folder(*task, *attempt).display()),
+            outputs: reuse.outputs.iter().map(|path| path.as_path().to_owned()).collect(),
+        })
     }
 
     /// Tells those who may wait for it that a task has ended.

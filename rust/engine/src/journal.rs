@@ -81,10 +81,16 @@ impl Journal {
         Self { inner: Mutex::new(inner), writer: Some(Mutex::new(Some(writer))), ..Self::default() }
     }
 
-    /// The events of a run that is looked at, and to which nothing is added.
-    pub fn recorded(events: Vec<Event>) -> Self {
-        let events = events.into_iter().map(Arc::new).collect();
-        Self { inner: Mutex::new(Inner { events, is_closed: true, ..Inner::default() }), ..Self::default() }
+    /// Adds events that were recorded elsewhere.
+    pub fn take_in(&self, events: Vec<Event>) {
+        let mut inner = self.lock();
+        inner.events.extend(events.into_iter().map(Arc::new));
+        self.tell(inner);
+    }
+
+    /// How many events there are to be read.
+    pub fn count(&self) -> u64 {
+        self.lock().events.len() as u64
     }
 
     /// Looks at what is recorded.
@@ -97,8 +103,8 @@ impl Journal {
         self.writer.is_some()
     }
 
-    /// Appends facts. In memory they are recorded at once; on disk with the next commit.
-    pub fn append(&self, facts: Vec<Fact>, at_ms: i64) -> Vec<Arc<Event>> {
+    /// Appends facts, with what tasks have done by them. In memory they are recorded at once; on disk with the next commit.
+    pub fn append(&self, facts: Vec<Fact>, done: Vec<Done>, at_ms: i64) -> Vec<Arc<Event>> {
         let mut inner = self.lock();
         let first = inner.next_seq;
         let new: Vec<Arc<Event>> =
@@ -106,6 +112,7 @@ impl Journal {
         inner.next_seq += new.len() as u64;
         if self.is_on_disk() {
             inner.pending.extend(new.iter().cloned());
+            inner.done.extend(done);
             let wakes = std::mem::take(&mut inner.writer_rests);
             drop(inner);
             if wakes {
@@ -116,11 +123,6 @@ impl Journal {
             self.tell(inner);
         }
         new
-    }
-
-    /// Has it known, with the events that wait, what a task has done.
-    pub(crate) fn note(&self, done: Done) {
-        self.lock().done.push(done);
     }
 
     /// Writes what waits, and returns it: now it can be told. `counts` goes with the end of the run.
@@ -342,7 +344,7 @@ mod tests {
     #[test]
     fn a_late_reader_gets_everything_and_then_the_end() {
         let journal = Arc::new(Journal::default());
-        journal.append(vec![Fact::RunSuspended, Fact::RunContinued], 5);
+        journal.append(vec![Fact::RunSuspended, Fact::RunContinued], Vec::new(), 5);
         let mut feed = Feed::new(Arc::clone(&journal), 1);
         let News::Events(events) = feed.next(None) else { panic!("no events") };
         assert_eq!(*events[0], Event { seq: 1, at_ms: 5, fact: Fact::RunContinued });
@@ -355,12 +357,12 @@ mod tests {
     fn a_paced_reader_rests_between_events_but_hears_of_the_end_at_once() {
         let journal = Arc::new(Journal::default());
         let mut feed = Feed::new(Arc::clone(&journal), 0).paced(Duration::from_secs(3600));
-        journal.append(vec![Fact::RunSuspended], 5);
+        journal.append(vec![Fact::RunSuspended], Vec::new(), 5);
         assert!(matches!(feed.next(None), News::Events(events) if events.len() == 1));
         let closer = std::thread::spawn({
             let journal = Arc::clone(&journal);
             move || {
-                journal.append(vec![Fact::RunContinued, Fact::RunSuspended], 6);
+                journal.append(vec![Fact::RunContinued, Fact::RunSuspended], Vec::new(), 6);
                 journal.close();
             }
         });

@@ -20,5 +20,5 @@ pub use fault::JournalError;
 pub use holder::Holder;
 pub use known::Known;
 pub use place::{DATABASE, attempt_folder, bytes_in, has_records, run_folder};
-pub use read::{Reader, RunRow};
+pub use read::{ReadTo, Reader, RunRow};
 pub use store::{Durability, RunWriter, Store};

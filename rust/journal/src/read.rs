@@ -66,6 +66,18 @@ pub struct Recorded {
     pub events: Vec<Event>,
 }
 
+/// How far a run was read.
+#[derive(Debug)]
+pub struct ReadTo {
+    run: RunId,
+    number: i64,
+    head: Hash,
+    seq: u64,
+    /// Where the next group may lie.
+    next: i64,
+    groups: usize,
+}
+
 impl Recorded {
     /// The hash of its last group: the same for the same history alone.
     pub fn hash(&self) -> String {
@@ -191,43 +203,106 @@ impl Reader {
     ///
     /// There is no such run; what is there is not what was written.
     pub fn recorded(&self, run: &RunId) -> Result<Recorded, JournalError> {
-        let (number, end) = self.number(run)?;
-        let mut head = group::seed(run);
+        let mut read = self.begin(run)?;
+        let events = self.go_on(&mut read)?;
+        Ok(Recorded { number: read.number, head: read.head, groups: read.groups, events })
+    }
+
+    /// A run of which nothing was read yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run.
+    pub fn begin(&self, run: &RunId) -> Result<ReadTo, JournalError> {
+        let (number, _) = self.number(run)?;
+        Ok(ReadTo {
+            run: run.clone(),
+            number,
+            head: group::seed(run),
+            seq: 0,
+            next: place(number, 0),
+            groups: 0,
+        })
+    }
+
+    /// The events that were recorded since a run was last read so, every hash of which fits.
+    ///
+    /// # Errors
+    ///
+    /// The run is not there any more; what is there is not what was written.
+    pub fn go_on(&self, read: &mut ReadTo) -> Result<Vec<Event>, JournalError> {
+        let ReadTo { run, number, .. } = &*read;
+        let (run, number) = (run.clone(), *number);
+        // First: whoever ends the run meanwhile adds to it.
+        let (_, end) = self.number(&run)?;
         let mut events = Vec::new();
-        let mut groups = 0;
-        let mut next = place(number, 0);
         loop {
-            let some = self.groups(next, place(number + 1, 0))?;
-            let Some(last) = some.last() else { break };
-            next = last.place + 1;
-            groups += some.len();
+            let some = self.groups(read.next, place(number + 1, 0))?;
+            if some.is_empty() {
+                break;
+            }
             for group in some {
-                let seq = events.len() as u64;
+                let seq = read.seq;
                 if group.place != place(number, seq) {
-                    return Err(self.damaged(run, &format!("its events from {seq} on are missing")));
+                    return Err(self.damaged(&run, &format!("its events from {seq} on are missing")));
                 }
                 let plain = group::unpack(group.codec, group.body);
                 let plain =
-                    plain.ok_or_else(|| self.damaged(run, &format!("event {seq} cannot be unpacked")))?;
-                head = group::follow(&head, &plain);
+                    plain.ok_or_else(|| self.damaged(&run, &format!("event {seq} cannot be unpacked")))?;
+                let head = group::follow(&read.head, &plain);
                 if head[..] != group.hash[..] {
                     return Err(
-                        self.damaged(run, &format!("its history was altered at event {seq} or before"))
+                        self.damaged(&run, &format!("its history was altered at event {seq} or before"))
                     );
                 }
-                events.append(&mut group::parse(&plain, seq, &self.database)?);
+                let mut parsed = group::parse(&plain, seq, &self.database)?;
+                read.head = head;
+                read.next = group.place + 1;
+                read.seq += parsed.len() as u64;
+                read.groups += 1;
+                events.append(&mut parsed);
             }
         }
-        if events.is_empty() {
+        if read.seq == 0 {
             // The first are recorded with its head.
-            return Err(self.damaged(run, "its events are missing"));
+            return Err(self.damaged(&run, "its events are missing"));
         }
         match end {
-            Some((count, hash)) if count != events.len() as u64 || hash[..] != head[..] => {
-                Err(self.damaged(run, "its last events are missing, or its history was altered"))
+            // One that was taken up again since has more.
+            Some((count, hash)) if count == read.seq && hash[..] != read.head[..] => {
+                Err(self.damaged(&run, "its history was altered"))
             }
-            _ => Ok(Recorded { number, head, groups, events }),
+            Some((count, _))
+                if count != read.seq && self.number(&run)?.1.is_some_and(|end| end.0 == count) =>
+            {
+                Err(self.damaged(&run, "its last events are missing, or its history was altered"))
+            }
+            _ => Ok(events),
         }
+    }
+
+    /// A number that changes whenever another connection writes to the database.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub fn version(&self) -> Result<i64, JournalError> {
+        self.connection
+            .pragma_query_value(None, "data_version", |row| row.get(0))
+            .map_err(JournalError::database("read", &self.database))
+    }
+
+    /// Whether a run was brought here from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses.
+    pub fn is_imported(&self, run: &RunId) -> Result<bool, JournalError> {
+        let read = || {
+            let which = "SELECT 1 FROM imported JOIN runs ON runs.number = imported.run WHERE runs.id = ?1";
+            self.connection.prepare_cached(which)?.exists([run.as_str()])
+        };
+        read().map_err(JournalError::database("read", &self.database))
     }
 
     /// The events of a run from one place on, as many as there are so far.

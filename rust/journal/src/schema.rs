@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHECKED_BYTES: u64 = 1 << 20;
 
 /// Each version's step from the one before.
-const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [first, second, third];
+const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 4] = [first, second, third, fourth];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -85,6 +85,17 @@ fn third(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         .execute_batch("ALTER TABLE runs ADD COLUMN seal BLOB; ALTER TABLE known ADD COLUMN seal BLOB;")?;
     seal::RUNS.close_all(transaction)?;
     seal::KNOWN.close_all(transaction)
+}
+
+/// Which runs came from elsewhere.
+fn fourth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE imported (
+             run INTEGER PRIMARY KEY REFERENCES runs (number),
+             at_ms INTEGER NOT NULL,
+             actor TEXT NOT NULL
+         );",
+    )
 }
 
 /// Opens the database to write, makes it where there is none, and brings it to the present format.

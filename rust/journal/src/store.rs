@@ -135,8 +135,8 @@ impl Store {
         make_private(&folder)?;
         let lock = RunLock::take(&folder, run, holder)?;
         let head = group::seed(run);
-        let store = Arc::clone(self);
-        Ok(RunWriter { store, folder, _lock: lock, number: None, head, next_seq: 0, durability })
+        let (store, number, next_seq, imported) = (Arc::clone(self), None, 0, None);
+        Ok(RunWriter { store, folder, _lock: lock, number, head, next_seq, durability, imported })
     }
 
     /// Takes over a recorded run that nobody holds, with its events so far.
@@ -164,6 +164,7 @@ impl Store {
             head: recorded.head,
             next_seq: recorded.events.len() as u64,
             durability,
+            imported: None,
         };
         Ok((writer, recorded.events))
     }
@@ -207,6 +208,7 @@ impl Store {
                 transaction.execute("DELETE FROM uses WHERE run = ?1", [number])?;
                 transaction.execute("DELETE FROM requests WHERE run = ?1", [number])?;
                 transaction.execute("DELETE FROM known WHERE run = ?1", [number])?;
+                transaction.execute("DELETE FROM imported WHERE run = ?1", [number])?;
                 transaction.execute("DELETE FROM runs WHERE number = ?1", [number])?;
             }
             transaction.commit()
@@ -299,9 +301,17 @@ pub struct RunWriter {
     head: Hash,
     next_seq: u64,
     durability: Durability,
+    /// Who brought it here from elsewhere, if somebody did.
+    imported: Option<String>,
 }
 
 impl RunWriter {
+    /// Has the run known, from its first event on, as one that somebody brought from elsewhere.
+    #[must_use]
+    pub fn imported_by(self, actor: &str) -> Self {
+        Self { imported: Some(actor.to_owned()), ..self }
+    }
+
     /// Records events, in one transaction: all of them or none, with what tasks have done by them that may be used again.
     /// `counts` says how many tasks ended how, with the last event.
     ///
@@ -332,7 +342,7 @@ impl RunWriter {
         let mut writer = self.store.lock();
         self.store.look(&mut writer)?;
         let next_seq = self.next_seq + events.len() as u64;
-        let number = self.number;
+        let (number, imported) = (self.number, self.imported.as_deref());
         let mut write = || -> rusqlite::Result<i64> {
             if writer.is_synced != wants_sync {
                 let level = if wants_sync { "FULL" } else { "NORMAL" };
@@ -347,7 +357,14 @@ impl RunWriter {
                         "INSERT INTO runs (id, workflow, created_at_ms) VALUES (?1, ?2, ?3)",
                         params![run.as_str(), workflow, first.at_ms],
                     )?;
-                    transaction.last_insert_rowid()
+                    let number = transaction.last_insert_rowid();
+                    if let Some(actor) = imported {
+                        transaction.execute(
+                            "INSERT INTO imported (run, at_ms, actor) VALUES (?1, ?2, ?3)",
+                            params![number, first.at_ms, actor],
+                        )?;
+                    }
+                    number
                 }
                 (None, _) => return Err(rusqlite::Error::QueryReturnedNoRows),
             };
@@ -367,6 +384,14 @@ impl RunWriter {
             known::note(&transaction, number, &done)?;
             for event in events {
                 known::renew(&transaction, number, &event.fact)?;
+                if let Fact::RunResumed { .. } = &event.fact {
+                    // A cancelled one had ended.
+                    transaction.execute(
+                        "UPDATE runs SET ended_at_ms = NULL, verdict = NULL, events = NULL, hash = NULL, counts = NULL \
+                         WHERE number = ?1",
+                        [number],
+                    )?;
+                }
                 if let Fact::RunEnded { verdict, .. } = &event.fact {
                     transaction.execute(
                         "UPDATE runs SET ended_at_ms = ?2, verdict = ?3, events = ?4, hash = ?5, counts = ?6 \
@@ -382,8 +407,12 @@ impl RunWriter {
                     )?;
                 }
             }
-            let is_head =
-                |event: &Arc<Event>| matches!(event.fact, Fact::RunCreated { .. } | Fact::RunEnded { .. });
+            let is_head = |event: &Arc<Event>| {
+                matches!(
+                    event.fact,
+                    Fact::RunCreated { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
+                )
+            };
             if events.iter().any(is_head) {
                 seal::RUNS.close(&transaction, &number)?;
             }

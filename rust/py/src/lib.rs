@@ -4,6 +4,7 @@
 
 mod fault;
 mod plain;
+mod arrow;
 mod waiting;
 mod scripts;
 mod run;
@@ -48,9 +49,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_function(wrap_pyfunction!(showing::show, module)?)?;
     module.add_function(wrap_pyfunction!(showing::conclude, module)?)?;
+    module.add_function(wrap_pyfunction!(records::untrusted_task, module)?)?;
+    module.add_function(wrap_pyfunction!(arrow::arrow_stream, module)?)?;
+    module.add_function(wrap_pyfunction!(workflow::columns::run_columns, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;
+    module.add_class::<workflow::follow::Follower>()?;
     module.add_class::<workflow::seat::Seat>()?;
     module.add_class::<workflow::crew::Crew>()?;
     Ok(())

@@ -5,6 +5,7 @@ use crate::scripts::{project_config, state_folder_of};
 use crate::waiting::wait;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::surroundings::Surroundings;
+use dirigent_core::state::{State, TaskState};
 use dirigent_journal::{JournalError, Reader, RunRow, has_records};
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -44,6 +45,24 @@ pub(crate) fn recorded_runs(
 #[pyfunction]
 pub(crate) fn find_recorded(py: Python<'_>, state_dir: PathBuf, name: &str) -> PyResult<Head> {
     let find = || Reader::open(&state_dir)?.find(name).map(head);
+    wait(py, find).map_err(|error| raised(py, CliError::from(error)))
+}
+
+/// A task of a run that came from elsewhere, whose value is a pickle; `None` where there is none.
+#[pyfunction]
+pub(crate) fn untrusted_task(py: Python<'_>, state_dir: PathBuf, id: &str) -> PyResult<Option<String>> {
+    let find = || -> Result<Option<String>, JournalError> {
+        let reader = Reader::open(&state_dir)?;
+        let run = reader.find(id)?.id;
+        if !reader.is_imported(&run)? {
+            return Ok(None);
+        }
+        let state = State::fold(&reader.recorded(&run)?.events);
+        let is_pickle = |task: &&TaskState| {
+            task.ended.as_ref().and_then(|ended| ended.value.as_ref()).is_some_and(|value| value.is_pickle())
+        };
+        Ok(state.tasks().iter().find(is_pickle).map(|task| task.spec.name.to_string()))
+    };
     wait(py, find).map_err(|error| raised(py, CliError::from(error)))
 }
 

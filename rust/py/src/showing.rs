@@ -6,6 +6,7 @@ use dirigent_cli::fault::CliError;
 use dirigent_report::Format;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::sync::PoisonError;
 
 /// Show a run on standard error until it ends.
 #[pyfunction]
@@ -21,7 +22,8 @@ pub(crate) fn conclude(py: Python<'_>, session: &Session, reports: Vec<String>, 
     let formats =
         formats.ok_or_else(|| PyValueError::new_err(format!("unknown report among {reports:?}")))?;
     let shared = &session.shared;
-    let conclude = || match shared.state.get() {
+    let ended = shared.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let conclude = || match &ended {
         Some(state) => dirigent_cli::conclude(state, &shared.folder, &formats, json),
         None => Err(CliError::Usage { message: "the run has not ended".to_owned(), hint: None }),
     };

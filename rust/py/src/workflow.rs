@@ -14,4 +14,6 @@ pub(crate) mod seat;
 pub(crate) mod total;
 pub(crate) mod session;
 pub(crate) mod again;
+pub(crate) mod columns;
+pub(crate) mod follow;
 pub(crate) mod crew;

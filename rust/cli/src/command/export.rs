@@ -110,7 +110,10 @@ fn take_in(text: &str, path: &Path, state_dir: &Path) -> Result<RunId, CliError>
     }
     let counts = counts(&State::fold(&events));
     let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
-    store.begin(&head.id, Durability::Power, &holder())?.append(&events, &[], Some(&counts))?;
+    let me = holder();
+    let actor = format!("process {} on {}", me.pid, me.host);
+    let mut writer = store.begin(&head.id, Durability::Power, &me)?.imported_by(&actor);
+    writer.append(&events, &[], Some(&counts))?;
     Ok(head.id)
 }
 

@@ -6,6 +6,7 @@ use crate::fault::{CliError, exit};
 use crate::record::Recorded;
 use crate::terminal;
 use dirigent_core::ids::TaskIndex;
+use dirigent_core::outcome::Outcome;
 use dirigent_core::text::printable;
 use dirigent_engine::run::attempt_folder;
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub(super) fn logs(args: &LogsArgs) -> Result<i32, CliError> {
         terminal::print_bytes(&chosen(&bytes, args));
     }
     if !args.follow {
+        tell_raised(args, &recorded)?;
         return Ok(exit::OK);
     }
     // From where each file was read to.
@@ -52,6 +54,7 @@ pub(super) fn logs(args: &LogsArgs) -> Result<i32, CliError> {
             terminal::print_bytes(&matching(&bytes, args));
         }
         if !is_running {
+            tell_raised(args, &recorded)?;
             return Ok(exit::OK);
         }
         std::thread::sleep(LOOK_EVERY);
@@ -73,6 +76,25 @@ fn nothing(args: &LogsArgs, recorded: &Recorded) -> Result<String, CliError> {
         ),
         None => "nothing was written\n".to_owned(),
     })
+}
+
+/// Says where functions raised: that is in no log, since they did not write it.
+fn tell_raised(args: &LogsArgs, recorded: &Recorded) -> Result<(), CliError> {
+    let state = &recorded.state;
+    let meant = args.task.as_deref().map(|name| task_called(state, name)).transpose()?;
+    for (index, task) in (0u32..).map(TaskIndex).zip(state.tasks()) {
+        let is_meant = meant.is_none_or(|meant| meant == index)
+            && args.attempt.is_none_or(|attempt| attempt == task.attempts)
+            && !matches!(args.stream, Stream::Stdout)
+            && args.grep.is_none();
+        let ended = task.ended.as_ref().filter(|_| is_meant);
+        if let Some(ended) = ended.filter(|ended| matches!(ended.outcome, Outcome::Raised { .. }))
+            && !ended.last_lines.is_empty()
+        {
+            terminal::say(&format!("== {} raised\n{}\n", printable(&task.spec.name), ended.last_lines));
+        }
+    }
+    Ok(())
 }
 
 /// The logs that are meant and are there, with the names of their tasks.

@@ -13,7 +13,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
-use dirigent_journal::Artifacts;
+use dirigent_journal::{Artifacts, Reader};
 use std::sync::Arc;
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
@@ -50,7 +50,10 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
             hint: Some("go on with it: `dirigent resume`".to_owned()),
         });
     };
-    let known = known(state, &Artifacts::of(&place.state_dir));
+    let mut known = known(state, &Artifacts::of(&place.state_dir));
+    if Reader::open(&place.state_dir)?.is_imported(&row.id)? {
+        known.iter_mut().for_each(leave_pickle);
+    }
     let failed = |task: &TaskState| task.status != TaskStatus::Completed && !is_left_out(task);
     if !state.tasks().iter().any(failed) {
         return Err(CliError::Nothing {
@@ -81,6 +84,16 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
 fn root(state: &State) -> Option<std::path::PathBuf> {
     let root = state.header()?.origin.root.as_ref()?;
     Some(root.as_os_str().into())
+}
+
+/// Leaves the value of a task where it is, if it is a pickle: the run that takes it over is our own, and its values are
+/// opened unasked.
+fn leave_pickle(known: &mut Input) {
+    if let Input::Reused { value, .. } = known
+        && value.as_ref().is_some_and(|value| value.is_pickle())
+    {
+        *value = None;
+    }
 }
 
 /// The tasks that completed, and need nothing that did not.

@@ -5,7 +5,7 @@
 use crate::waiting::wait;
 use crate::workflow::queue::{CHECK, Job};
 use crate::workflow::reuse::check;
-use crate::workflow::shared::Shared;
+use crate::workflow::shared::{Raised, Shared};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::os::raw::c_long;
@@ -85,10 +85,18 @@ impl Seat {
         self.take(py)
     }
 
-    /// Hands in an exception: its class and text, and whether the task's policy tries again after it.
-    fn fail(&mut self, py: Python<'_>, error: Py<PyAny>, class_: &str, message: &str, retryable: bool) {
+    /// Hands in an exception: its class and text, where it was raised, and whether the task's policy tries again after it.
+    fn fail(
+        &mut self,
+        py: Python<'_>,
+        error: Py<PyAny>,
+        class_: &str,
+        message: &str,
+        trace: &str,
+        retryable: bool,
+    ) {
         if let Some((job, wall_us)) = self.hand_in() {
-            self.shared.raised(py, job, error, class_, message, retryable, wall_us);
+            self.shared.raised(py, job, error, Raised { class: class_, message, trace, retryable }, wall_us);
         }
     }
 

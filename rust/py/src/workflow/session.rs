@@ -6,21 +6,21 @@ use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
 use crate::workflow::record::{changed, fit, open};
 use crate::workflow::seat::Seat;
-use crate::workflow::shared::{Door, Group, Shared, own_name};
+use crate::workflow::shared::{Door, Group, Raised, Shared, own_name};
 use crate::workflow::total::SLOTS;
 use dirigent_cli::VERSION;
 use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::new_run_id;
 use dirigent_cli::surroundings::origin;
-use dirigent_core::event::CancelReason;
+use dirigent_core::event::{CancelReason, Event};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::{Resource, Task};
 use dirigent_core::state::{State, TaskStatus};
 use dirigent_engine::run::{Config, Record, attempt_folder, mark};
-use dirigent_engine::{EngineError, Feed, Journal, News, Run};
+use dirigent_engine::{EngineError, Feed, News, Run};
 use dirigent_journal::store::Durability;
-use dirigent_journal::{Reader, Store, run_folder};
+use dirigent_journal::{Store, run_folder};
 use dirigent_process::end_leftovers;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -158,32 +158,6 @@ impl Session {
         })
     }
 
-    /// A recorded run, to be looked at.
-    #[staticmethod]
-    fn recorded(py: Python<'_>, state_dir: PathBuf, id: &str) -> PyResult<Self> {
-        let id = RunId::try_from(id.to_owned()).map_err(|error| misused(py, error.to_string(), None))?;
-        let read = || -> Result<_, CliError> {
-            let reader = Reader::open(&state_dir)?;
-            let events = reader.recorded(&id)?.events;
-            let state = State::fold(&events);
-            Ok((events, state, reader.artifacts()))
-        };
-        let (events, state, artifacts) = wait(py, read).map_err(|error| raised(py, error))?;
-        let folder = run_folder(&state_dir, &id);
-        let shared = Shared { folder, artifacts: Some(artifacts), ..Shared::default() };
-        let _ = shared.state.set(Arc::new(state));
-        shared.find_groups();
-        Ok(Self {
-            shared: Arc::new(shared),
-            run: Mutex::default(),
-            feed: Feed::new(Arc::new(Journal::recorded(events)), 0),
-            begin: Mutex::default(),
-            places: Mutex::default(),
-            recorded_events: 0,
-            id: id.to_string(),
-        })
-    }
-
     /// How many events were recorded before it was taken up.
     #[getter]
     fn recorded_events(&self) -> u64 {
@@ -317,12 +291,13 @@ impl Session {
         error: Py<PyAny>,
         class_: &str,
         message: &str,
+        trace: &str,
         retryable: bool,
         wall_us: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
         if self.shared.queue.hand_in_from_loop(job) {
-            self.shared.raised(py, job, error, class_, message, retryable, wall_us);
+            self.shared.raised(py, job, error, Raised { class: class_, message, trace, retryable }, wall_us);
         }
         self.take_for_loop(py)
     }
@@ -408,7 +383,7 @@ impl Session {
             let Some(run) = hold(&self.run).take() else {
                 return Ok(());
             };
-            let _ = self.shared.state.set(run.wait()?);
+            *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = Some(run.wait()?);
             // They have nothing more to do, and shall not be under way when the program leaves.
             self.shared.queue.wait_until_left(Duration::from_secs(1));
             Ok(())
@@ -541,6 +516,12 @@ impl Session {
         hold(&self.shared.errors).get(&TaskIndex(task)).map(|error| error.clone_ref(py))
     }
 
+    /// What is recorded of how a task failed: the traceback of a function, the last lines of a command.
+    fn last_lines(&self, task: u32) -> String {
+        let lines = |state: &State| Some(state.task(TaskIndex(task))?.ended.as_ref()?.last_lines.to_string());
+        self.look(lines).unwrap_or_default()
+    }
+
     /// The events from a place on, as JSON, waiting for the next one for so long; `None` after the last.
     fn events(&self, py: Python<'_>, from_: u64, at_most_s: f64) -> Option<Vec<String>> {
         let mut feed = self.feed.at(from_);
@@ -571,6 +552,20 @@ impl Session {
 }
 
 impl Session {
+    /// A recorded run, to be looked at.
+    pub(crate) fn recorded(shared: Arc<Shared>, feed: Feed, id: String) -> Self {
+        let (run, begin, places) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { shared, run, feed, begin, places, recorded_events: 0, id }
+    }
+
+    /// The events that there are.
+    pub(crate) fn so_far(&self) -> Vec<Arc<Event>> {
+        match self.feed.at(0).next(Some(Instant::now())) {
+            News::Events(events) => events,
+            News::Stalled(_) | News::Quiet | News::End => Vec::new(),
+        }
+    }
+
     fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         self.shared.look(look)
     }

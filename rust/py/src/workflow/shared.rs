@@ -11,6 +11,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Task;
 use dirigent_core::state::{State, TaskState, TaskStatus};
+use dirigent_core::text::plain_output;
 use dirigent_core::value::Kept;
 use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
@@ -58,6 +59,19 @@ impl Callables {
     }
 }
 
+/// What a function is called with, its code, and what it calls its needs.
+pub(crate) type Arguments = (Py<PyAny>, Option<String>, Option<Vec<String>>);
+
+/// What is told of an exception.
+pub(crate) struct Raised<'a> {
+    pub(crate) class: &'a str,
+    pub(crate) message: &'a str,
+    /// Where it was raised.
+    pub(crate) trace: &'a str,
+    /// Whether the task's policy tries again after it.
+    pub(crate) retryable: bool,
+}
+
 /// What the threads of Python and the engine have in common.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -66,7 +80,7 @@ pub(crate) struct Shared {
     pub(crate) awaited: Ends,
     pub(crate) control: OnceLock<Control>,
     /// The last state, once there is one.
-    pub(crate) state: OnceLock<Arc<State>>,
+    pub(crate) state: RwLock<Option<Arc<State>>>,
     pub(crate) calls: RwLock<Vec<Option<Call>>>,
     pub(crate) functions: RwLock<Callables>,
     pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
@@ -79,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Option<Artifacts>,
     /// Where the run is recorded, if it is and goes on here.
     pub(crate) store: Option<Arc<Store>>,
+    /// Whether it came from elsewhere and nobody said that it is trusted.
+    pub(crate) is_foreign: bool,
     /// A byte in this pipe wakes the event loop.
     pub(crate) wake: OnceLock<(File, File)>,
 }
@@ -324,12 +340,22 @@ impl Shared {
                 (Some(result), _) => {
                     py.import("dirigent._run")?.getattr("CommandResult")?.call1(result)?.unbind()
                 }
+                (None, Some((kept, _))) if self.is_foreign && kept.is_pickle() => {
+                    return Err(self.untrusted(py, task));
+                }
                 (None, Some((kept, artifacts))) => kept::load(py, &kept, artifacts)?.unbind(),
                 (None, None) => return Ok(None),
             },
         };
         self.keep(py, task, value.clone_ref(py));
         Ok(Some(value))
+    }
+
+    /// The exception that says that a value is not opened.
+    fn untrusted(&self, py: Python<'_>, task: TaskIndex) -> PyErr {
+        let name = self.look(|state| state.task(task).map(|task| task.spec.name.to_string()));
+        let make = || py.import("dirigent._keeping")?.call_method1("untrusted", (name,));
+        make().map_or_else(|error| error, PyErr::from_value)
     }
 
     fn has_completed(&self, task: TaskIndex) -> bool {
@@ -348,25 +374,29 @@ impl Shared {
 
     /// Looks at the run as it stands.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        match self.state.get() {
-            Some(state) => look(state),
-            None => self.control().look(look),
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = &*state {
+            return look(state);
         }
+        drop(state);
+        self.control().look(look)
     }
 
-    /// What the function of a task is called with, as its declaration says; `None` where it calls none.
-    pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Py<PyAny>> {
+    /// What the function of a task is called with, as its declaration says, its code, and what its needs are called there,
+    /// where the declaration does not say that by itself; `None` where it calls none.
+    pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Result<Arguments, String>> {
         let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
         let call = calls.get(task.usize())?.as_ref().filter(|call| call.function != u32::MAX)?;
         let args = call.args.as_ref().map(|args| args.clone_ref(py));
         let kwargs = call.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
         let extras = call.extras.as_ref().map(|extras| extras.clone_ref(py));
         drop(calls);
-        let of_options = |extras: Py<PyAny>| {
-            py.import("dirigent._fingerprint")?.call_method1("of_options", (extras,)).map(Bound::unbind)
+        let tell = || -> PyResult<Arguments> {
+            let told =
+                py.import("dirigent._fingerprint")?.call_method1("for_reuse", (args, kwargs, extras))?;
+            told.extract()
         };
-        let options = extras.map(of_options).transpose().ok()?;
-        (args, kwargs, options).into_py_any(py).ok()
+        Some(tell().map_err(|error| error.to_string()))
     }
 
     /// The exit code of a command that completed, where its logs are, and how many bytes they are to have at least.
@@ -414,21 +444,21 @@ impl Shared {
         self.report(job, Outcome::Unfinished, wall_us, None);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "everything there is to tell of an exception")]
-    pub(crate) fn raised(
-        &self,
-        py: Python<'_>,
-        job: Job,
-        error: Py<PyAny>,
-        class: &str,
-        message: &str,
-        retryable: bool,
-        wall_us: u64,
-    ) {
+    pub(crate) fn raised(&self, py: Python<'_>, job: Job, error: Py<PyAny>, told: Raised<'_>, wall_us: u64) {
         let old = hold(&self.errors).insert(job.0, error);
         drop(old.map(|old| old.into_bound(py)));
+        let Raised { class, message, trace, retryable } = told;
         let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
-        self.report(job, outcome, wall_us, None);
+        let mut report = Report::new(job.0, job.1, outcome);
+        report.usage.wall_us = wall_us;
+        report.last_lines = plain_output(trace.as_bytes()).into();
+        self.control().report(report);
+    }
+
+    /// Drops the value of a task, which is another one from here on.
+    pub(crate) fn forget(&self, py: Python<'_>, task: TaskIndex) {
+        let old = hold(&self.values).get_mut(task.usize()).and_then(Option::take);
+        drop(old.map(|old| old.into_bound(py)));
     }
 
     /// Shows the garbage collector every object of Python that the run holds. What somebody is busy with stays unseen, and
