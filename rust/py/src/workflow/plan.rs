@@ -555,6 +555,7 @@ fn command(argv: Vec<OsString>, cwd: PathBuf, env: Vec<(OsString, Option<OsStrin
         argv: argv.into_iter().map(Into::into).collect(),
         cwd: cwd.into(),
         env: env.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))).collect(),
+        ..Command::default()
     }
 }
 

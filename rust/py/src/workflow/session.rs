@@ -115,7 +115,9 @@ impl Session {
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
         let slots = SLOTS.clone();
-        let config = Config { guard, version: VERSION, adopts_orphans: false, folder, slots, judge: None };
+        let secrets = Arc::default();
+        let config =
+            Config { guard, version: VERSION, adopts_orphans: false, folder, slots, judge: None, secrets };
         let recorded_events = opened.as_ref().map_or(0, |(_, _, recorded)| recorded.len() as u64);
         let (record, begin) = match opened {
             Some((store, writer, recorded)) if !is_new => {
