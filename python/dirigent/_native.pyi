@@ -1,14 +1,16 @@
 """Types of the Rust core. Written by hand, checked against the built module by ``mypy.stubtest``."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
 __all__ = [
     "Again",
     "Crew",
+    "Masker",
     "Plan",
     "Seat",
+    "Secrets",
     "Session",
     "conclude",
     "discover",
@@ -107,6 +109,7 @@ class Plan:
         argv: Sequence[str],
         cwd: _Path,
         env: Sequence[tuple[str, str | None]],
+        secrets: Sequence[tuple[str, str]],
         policy: int,
         extras: Any,
     ) -> int: ...
@@ -118,6 +121,7 @@ class Plan:
         argv: Sequence[str],
         cwd: _Path,
         env: Sequence[tuple[str, str | None]],
+        secrets: Sequence[tuple[str, str]],
         policy: int,
         extras: Any,
     ) -> int: ...
@@ -144,6 +148,19 @@ class Seat:
     def leave(self) -> None: ...
 
 @final
+class Secrets:
+    def __new__(cls, values: Mapping[str, str]) -> Secrets: ...
+    def reveal(self) -> dict[str, str]: ...
+    def masker(self) -> Masker | None: ...
+    def __contains__(self, key: str, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+@final
+class Masker:
+    def push(self, chunk: bytes) -> bytes: ...
+    def finish(self) -> bytes: ...
+
+@final
 class Session:
     def __new__(
         cls,
@@ -154,10 +171,13 @@ class Session:
         options: str,
         durability: str,
         resume: str | None = None,
+        secrets: Secrets | None = None,
     ) -> Session: ...
     @staticmethod
     def recorded(state_dir: _Path, id: str) -> Session: ...
     def take_wholes(self) -> list[_Job]: ...
+    @property
+    def secrets(self) -> Secrets: ...
     @property
     def id(self) -> str: ...
     @property

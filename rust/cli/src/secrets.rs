@@ -103,7 +103,24 @@ pub fn look_up_named(
             }
         }
     }
-    Ok(Found { secrets: Arc::new(Secrets::new(values, withheld)?), warnings })
+    let secrets = unshared(values, withheld, surroundings)?;
+    Ok(Found { secrets: Arc::new(secrets), warnings })
+}
+
+/// The secrets, which children do not inherit by variables that happen to have their values either.
+///
+/// # Errors
+///
+/// A value that cannot be one.
+pub fn unshared(
+    values: BTreeMap<String, String>,
+    mut withheld: Vec<OsText>,
+    surroundings: &Surroundings,
+) -> Result<Secrets, CliError> {
+    let variables = surroundings.environment.iter();
+    let holding = variables.filter(|(_, value)| values.values().any(|secret| secret == value));
+    withheld.extend(holding.map(|(variable, _)| OsText::from(variable)));
+    Ok(Secrets::new(values, withheld)?)
 }
 
 /// Why there is no value. Never holds one.
@@ -234,13 +251,7 @@ pub fn keep_out(workflow: Workflow, secrets: &Secrets) -> Result<Workflow, CliEr
         .map(|task| {
             let mut task = Arc::unwrap_or_clone(task);
             if let Some(command) = task.action.command_mut() {
-                for (variable, value) in std::mem::take(&mut command.env) {
-                    let text = value.as_ref().and_then(|value| value.as_os_str().to_str());
-                    match text.and_then(|text| secrets.called(text)) {
-                        Some(secret) => command.secrets.push((variable, secret.to_owned())),
-                        None => command.env.push((variable, value)),
-                    }
-                }
+                secrets.claim(command);
             }
             refuse(&task, secrets)?;
             Ok(task)
@@ -252,7 +263,7 @@ pub fn keep_out(workflow: Workflow, secrets: &Secrets) -> Result<Workflow, CliEr
 fn refuse(task: &Task, secrets: &Secrets) -> Result<(), CliError> {
     let whole = serde_json::to_string(task).unwrap_or_default();
     let Some(secret) = secrets.named_in(&whole).first().copied() else { return Ok(()) };
-    let is_in = |text: &OsText| secrets.named_in(&text.as_os_str().to_string_lossy()).contains(&secret);
+    let is_in = |text: &OsText| secrets.named_in(text.as_os_str().as_encoded_bytes()).contains(&secret);
     let command = task.action.command();
     let message = |place: &str| {
         format!(

@@ -2,6 +2,8 @@
 
 use dirigent_core::decide::{Input, Report};
 use dirigent_core::outcome::Outcome;
+use dirigent_core::spec::Task;
+use dirigent_core::text::OsText;
 use dirigent_core::value::Kept;
 use dirigent_process::Secrets;
 use dirigent_process::output::Capture;
@@ -52,8 +54,35 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
             None => Input::Settled { task, action },
         },
         Input::ValueLost { task, why } => Input::ValueLost { task, why: text(why) },
+        Input::Expanded { task, attempt, children } => {
+            Input::Expanded { task, attempt, children: unable(children, secrets) }
+        }
+        Input::Declared(tasks) => Input::Declared(unable(tasks, secrets)),
         input => input,
     }
+}
+
+/// Tasks that became known while the run goes on: where the arguments of one hold a secret, it cannot start, and says so.
+fn unable(mut tasks: Vec<Arc<Task>>, secrets: &Secrets) -> Vec<Arc<Task>> {
+    let holds = |task: &Task| {
+        let text = serde_json::to_string(&task.action).unwrap_or_default();
+        secrets.named_in(text).first().map(|name| (*name).to_owned())
+    };
+    for task in tasks.iter_mut().filter(|task| holds(task).is_some()) {
+        let task = Arc::make_mut(task);
+        if let Some(command) = task.action.command_mut() {
+            secrets.claim(command);
+        }
+        if let (Some(name), Some(command)) = (holds(task), task.action.command_mut()) {
+            let hide = |text: &mut OsText| {
+                *text = secrets.mask_text(&text.as_os_str().to_string_lossy()).into_owned().into();
+            };
+            command.argv.iter_mut().for_each(hide);
+            command.env.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(hide);
+            command.secrets.push((OsText::default(), name));
+        }
+    }
+    tasks
 }
 
 /// Puts `***` in the place of every secret in a file that a task has written. One that cannot be written again is removed.
@@ -85,7 +114,7 @@ pub(crate) fn hide_in_file(path: &Path, secrets: &Secrets) {
 
 fn without_secrets(value: Arc<Kept>, secrets: &Secrets) -> Arc<Kept> {
     let found = match &*value {
-        Kept::Inline { text, .. } => secrets.named_in(text),
+        Kept::Inline { text, .. } => secrets.named_in(&**text),
         Kept::Artifact { .. } | Kept::NotKept { .. } => Vec::new(),
     };
     match found.first() {

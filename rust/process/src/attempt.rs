@@ -38,11 +38,7 @@ pub struct Attempt {
 pub(crate) fn spawn_order(token: u64, attempt: &Attempt) -> Result<Spawn, Outcome> {
     let bytes = |text: &OsText| text.as_os_str().as_bytes().to_vec();
     let marks = attempt.marks.iter();
-    let secrets = attempt.secrets.variables(&attempt.command).map_err(|name| Outcome::CouldNotStart {
-        doing: format!("give it the secret `{name}`").into(),
-        reason: "nobody has told its value".into(),
-        errno: None,
-    })?;
+    let secrets = attempt.secrets.variables(&attempt.command)?;
     Ok(Spawn {
         token,
         argv: attempt.command.argv.iter().map(bytes).collect(),

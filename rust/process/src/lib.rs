@@ -13,7 +13,7 @@ compile_error!("dirigent-process supports Linux only so far");
 
 pub mod fault;
 mod disguise;
-mod mask;
+pub mod mask;
 pub mod secret;
 pub mod output;
 mod wire;

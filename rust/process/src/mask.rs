@@ -26,7 +26,7 @@ pub(crate) struct Needles {
 ///
 /// Only bytes with which a secret could begin are held back, until more come. Line breaks within a secret do not hide it.
 #[derive(Debug)]
-pub(crate) struct Masker {
+pub struct Masker {
     needles: Arc<Needles>,
     held: Vec<u8>,
     /// How many bytes of those are part of a secret that was told as `***` already.
@@ -86,13 +86,13 @@ impl Masker {
     }
 
     /// Takes the next bytes, and gives what can be told so far.
-    pub(crate) fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         self.held.extend_from_slice(chunk);
         self.tell(false, out);
     }
 
     /// Nothing more comes: gives what was held back.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.tell(true, out);
     }
 

@@ -5,6 +5,7 @@
 use crate::disguise::{LEAST_BYTES, disguises, without_line_breaks};
 use crate::fault::ProcessError;
 use crate::mask::{Masker, Needles};
+use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Command;
 use dirigent_core::text::OsText;
 use std::borrow::Cow;
@@ -66,24 +67,36 @@ impl Secrets {
     }
 
     /// The names of those that stand in a text, in any form.
-    pub fn named_in(&self, text: &str) -> Vec<&str> {
+    pub fn named_in(&self, text: impl AsRef<[u8]>) -> Vec<&str> {
+        let text = text.as_ref();
         if !self.are_in(text) {
             return Vec::new();
         }
         let stands = |value: &String| {
-            Needles::new(disguises(value).into_iter()).is_some_and(|needles| needles.are_in(text.as_bytes()))
+            Needles::new(disguises(value).into_iter()).is_some_and(|needles| needles.are_in(text))
         };
         self.values.iter().filter(|(_, value)| stands(value)).map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The name of the one that has just this value.
-    pub fn called(&self, value: &str) -> Option<&str> {
-        self.values.iter().find(|(_, known)| *known == value).map(|(name, _)| name.as_str())
+    /// Makes variables of a command that have just the value of a secret into variables that are that secret.
+    pub fn claim(&self, command: &mut Command) {
+        for (variable, value) in std::mem::take(&mut command.env) {
+            let text = value.as_ref().and_then(|value| value.as_os_str().to_str());
+            match self.values.iter().find(|(_, known)| text == Some(known.as_str())) {
+                Some((name, _)) => command.secrets.push((variable, name.clone())),
+                None => command.env.push((variable, value)),
+            }
+        }
+    }
+
+    /// The values by their names: for a process that has to mask them as well.
+    pub fn reveal(&self) -> &BTreeMap<String, String> {
+        &self.values
     }
 
     /// The text with `***` in the place of every secret.
     pub fn mask_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let Some(mut masker) = self.masker().filter(|_| self.are_in(text)) else {
+        let Some(mut masker) = self.masker().filter(|_| self.are_in(text.as_bytes())) else {
             return Cow::Borrowed(text);
         };
         let mut masked = Vec::with_capacity(text.len());
@@ -93,7 +106,7 @@ impl Secrets {
     }
 
     /// What masks a stream; `None` where there is nothing to mask.
-    pub(crate) fn masker(&self) -> Option<Masker> {
+    pub fn masker(&self) -> Option<Masker> {
         self.needles.as_ref().map(|needles| Masker::new(Arc::clone(needles)))
     }
 
@@ -102,20 +115,27 @@ impl Secrets {
         self.withheld.iter()
     }
 
-    /// The variables of a command that are secrets, with their values; the name of one that nobody gave a value to.
+    /// The variables of a command that are secrets, with their values; the outcome where that cannot be.
     pub(crate) fn variables<'a>(
         &'a self,
         command: &'a Command,
-    ) -> Result<Vec<(&'a OsText, &'a str)>, &'a str> {
+    ) -> Result<Vec<(&'a OsText, &'a str)>, Outcome> {
+        let refused = |doing: String, reason: &str| {
+            Err(Outcome::CouldNotStart { doing: doing.into(), reason: reason.into(), errno: None })
+        };
         let variable = |(variable, name): &'a (OsText, String)| match self.values.get(name) {
+            _ if variable.as_os_str().is_empty() => refused(
+                format!("hand over the secret `{name}` in its arguments or within a variable"),
+                "that is public, or recorded",
+            ),
             Some(value) => Ok((variable, value.as_str())),
-            None => Err(name.as_str()),
+            None => refused(format!("give it the secret `{name}`"), "nobody has told its value"),
         };
         command.secrets.iter().map(variable).collect()
     }
 
-    fn are_in(&self, text: &str) -> bool {
-        self.needles.as_ref().is_some_and(|needles| needles.are_in(text.as_bytes()))
+    fn are_in(&self, text: &[u8]) -> bool {
+        self.needles.as_ref().is_some_and(|needles| needles.are_in(text))
     }
 }
 

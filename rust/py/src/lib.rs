@@ -5,6 +5,7 @@
 mod fault;
 mod plain;
 mod waiting;
+mod secrets;
 mod scripts;
 mod run;
 mod results;
@@ -48,6 +49,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_function(wrap_pyfunction!(showing::show, module)?)?;
     module.add_function(wrap_pyfunction!(showing::conclude, module)?)?;
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<secrets::Masker>()?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;
