@@ -15,9 +15,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from dirigent._native import Session
+    from dirigent._native import Masker, Session
 
 #: The most bytes of one log.
 LOG_LIMIT_BYTES = 64 << 20
@@ -26,7 +27,7 @@ LOG_LIMIT_BYTES = 64 << 20
 class Attempt:
     """One attempt of a task, as the code around it sees it."""
 
-    __slots__ = ("attempt", "logs", "session", "started", "task", "timeout")
+    __slots__ = ("attempt", "logs", "session", "shown", "started", "task", "timeout")
 
     #: Writing a line is short: one lock serves all attempts.
     lock = threading.Lock()
@@ -37,6 +38,7 @@ class Attempt:
         self.attempt = attempt
         self.timeout = timeout
         self.logs: dict[str, Any] | None = None
+        self.shown: dict[str, _Masked | None] | None = None
         if timeout is not None:
             self.started = time.monotonic()
 
@@ -45,6 +47,10 @@ class Attempt:
         from pathlib import Path
 
         return Path(self.session.folder, "tasks", str(self.task), str(self.attempt))
+
+    def masker(self) -> Masker | None:
+        """What keeps the secrets of the run out of a stream."""
+        return self.session.secrets.masker()
 
     def write(self, stream: str, text: str) -> None:
         """Append to a log of this attempt."""
@@ -58,9 +64,49 @@ class Attempt:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
                 file = os.fdopen(os.open(folder / f"{stream}.log", flags, 0o600), "ab", buffering=0)
-                self.logs[stream] = file
+                masker = self.masker()
+                self.logs[stream] = file = file if masker is None else _Masked(file.write, masker, file.tell)
             if file.tell() < LOG_LIMIT_BYTES:
                 file.write(data)
+
+    def show(self, stream: str, text: str, inner: TextIO) -> None:
+        """Write to where the output of the program goes."""
+        with self.lock:
+            if self.shown is None:
+                self.shown = {}
+            if stream not in self.shown:
+                masker = self.masker()
+                self.shown[stream] = None if masker is None else _Masked(_texts(inner), masker)
+            shown = self.shown[stream]
+        if shown is None:
+            inner.write(text)
+        else:
+            shown.write(text.encode("utf-8", "replace"))
+
+
+def _texts(inner: TextIO) -> Callable[[bytes], object]:
+    return lambda data: inner.write(data.decode("utf-8", "replace"))
+
+
+class _Masked:
+    """A stream with ``***`` in the place of secrets."""
+
+    def __init__(
+        self, to: Callable[[bytes], object], masker: Masker, tell: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._to = to
+        self._masker = masker
+        self.tell = tell
+
+    def write(self, data: bytes) -> None:
+        self._to(self._masker.push(data))
+
+    def __del__(self) -> None:
+        # Nobody writes any more: what could have been the beginning of a secret was none.
+        with contextlib.suppress(OSError, ValueError):
+            rest = self._masker.finish()
+            if rest:
+                self._to(rest)
 
 
 #: The attempt that this code is a part of. Threads that a task starts see it where they copy its context.
@@ -134,6 +180,8 @@ class _Tee:
         attempt = CURRENT.get()
         if attempt is not None:
             _write(attempt, self._name, text)
+            attempt.show(self._name, text, self._inner)
+            return len(text)
         return self._inner.write(text)
 
     def writelines(self, lines: Any) -> None:

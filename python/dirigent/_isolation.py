@@ -43,7 +43,9 @@ class _Process:
         self.line = line
         self.known: set[int] = set()
 
-    def call(self, key: int, function: bytes, call: bytes, folder: str) -> tuple[bool, bytes]:
+    def call(
+        self, key: int, function: bytes, call: bytes, folder: str, secrets: dict[str, str]
+    ) -> tuple[bool, bytes]:
         """Send a call and wait for the answer.
 
         Raises:
@@ -53,7 +55,7 @@ class _Process:
         forgets = packed is not None and len(self.known) >= _MOST_KNOWN
         if forgets:
             self.known.clear()
-        self.line.send_bytes(pickle.dumps((key, packed, folder, forgets), 5))
+        self.line.send_bytes(pickle.dumps((key, packed, folder, forgets, secrets), 5))
         self.line.send_bytes(call)
         self.known.add(key)
         is_value = self.line.recv_bytes() == b"value"
@@ -189,7 +191,9 @@ def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any)
     process = pool.take(task)
     around.session.on_give_up(around.task, around.attempt, lambda: pool.crew.end(process.number))
     try:
-        is_value, answer = process.call(key, packed, call, str(around.folder()))
+        is_value, answer = process.call(
+            key, packed, call, str(around.folder()), around.session.secrets.reveal()
+        )
     except (EOFError, OSError):
         how = pool.crew.wait(process.number, 5.0)
         process.line.close()

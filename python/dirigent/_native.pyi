@@ -1,6 +1,6 @@
 """Types of the Rust core. Written by hand, checked against the built module by ``mypy.stubtest``."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -8,8 +8,10 @@ __all__ = [
     "Again",
     "Crew",
     "Follower",
+    "Masker",
     "Plan",
     "Seat",
+    "Secrets",
     "Session",
     "arrow_stream",
     "conclude",
@@ -114,6 +116,7 @@ class Plan:
         argv: Sequence[str],
         cwd: _Path,
         env: Sequence[tuple[str, str | None]],
+        secrets: Sequence[tuple[str, str]],
         policy: int,
         extras: Any,
     ) -> int: ...
@@ -125,6 +128,7 @@ class Plan:
         argv: Sequence[str],
         cwd: _Path,
         env: Sequence[tuple[str, str | None]],
+        secrets: Sequence[tuple[str, str]],
         policy: int,
         extras: Any,
     ) -> int: ...
@@ -152,6 +156,19 @@ class Seat:
     def leave(self) -> None: ...
 
 @final
+class Secrets:
+    def __new__(cls, values: Mapping[str, str]) -> Secrets: ...
+    def reveal(self) -> dict[str, str]: ...
+    def masker(self) -> Masker | None: ...
+    def __contains__(self, key: str, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+
+@final
+class Masker:
+    def push(self, chunk: bytes) -> bytes: ...
+    def finish(self) -> bytes: ...
+
+@final
 class Session:
     def __new__(
         cls,
@@ -162,8 +179,11 @@ class Session:
         options: str,
         durability: str,
         resume: str | None = None,
+        secrets: Secrets | None = None,
     ) -> Session: ...
     def take_wholes(self) -> list[_Job]: ...
+    @property
+    def secrets(self) -> Secrets: ...
     @property
     def id(self) -> str: ...
     @property

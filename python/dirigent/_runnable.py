@@ -33,6 +33,8 @@ class Runnable:
     _has_threads: bool
     _has_loop: bool
     _running: RunHandle | None
+    #: What its commands may get, and nothing of it may print; ``None`` where there is none.
+    secrets: _native.Secrets | None = None
 
     def start(self, **options: Any) -> RunHandle:
         """Start a run in the background and return its handle. Options are those of :meth:`run`."""
@@ -147,5 +149,12 @@ class Runnable:
             "keeps_changed": changed == "continue",
         }
         return _native.Session(
-            self._plan, self.name, program(), state_folder(), json.dumps(options), durability, resume
+            self._plan,
+            self.name,
+            program(),
+            state_folder(),
+            json.dumps(options),
+            durability,
+            resume,
+            self.secrets,
         )

@@ -12,6 +12,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from dirigent import _native
 from dirigent._carry import text_of
 from dirigent._context import CURRENT, Attempt, Capture
 from dirigent._traceback import traceback_of
@@ -20,14 +21,18 @@ from dirigent._traceback import traceback_of
 class _Folder(Attempt):
     """Stands for the attempt that a call belongs to: it has a folder, and nothing else is asked of it."""
 
-    __slots__ = ("where",)
+    __slots__ = ("secrets", "where")
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, secrets: dict[str, str]) -> None:
         super().__init__(None, 0, 0)  # type: ignore[arg-type]
         self.where = where
+        self.secrets = secrets
 
     def folder(self) -> Path:
         return Path(self.where)
+
+    def masker(self) -> _native.Masker | None:
+        return _native.Secrets(self.secrets).masker()
 
 
 def main(address: str) -> None:
@@ -41,19 +46,19 @@ def main(address: str) -> None:
     with Capture():
         while True:
             try:
-                key, packed, folder, forgets = pickle.loads(line.recv_bytes())
+                key, packed, folder, forgets, secrets = pickle.loads(line.recv_bytes())
                 call = line.recv_bytes()
             except EOFError:
                 return
             if forgets:
                 functions.clear()
-            kind, answer = _answer(functions, key, packed, folder, call)
+            kind, answer = _answer(functions, key, packed, _Folder(folder, secrets), call)
             line.send_bytes(kind)
             line.send_bytes(answer)
 
 
 def _answer(
-    functions: dict[int, Any], key: int, packed: bytes | None, folder: str, call: bytes
+    functions: dict[int, Any], key: int, packed: bytes | None, around: _Folder, call: bytes
 ) -> tuple[bytes, bytes]:
     import cloudpickle
 
@@ -61,7 +66,7 @@ def _answer(
         if packed is not None:
             functions[key] = pickle.loads(packed)
         args, kwargs = pickle.loads(call)
-        token = CURRENT.set(_Folder(folder))
+        token = CURRENT.set(around)
         try:
             value = functions[key](*args, **kwargs)
             if isinstance(value, types.CoroutineType):

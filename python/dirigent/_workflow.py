@@ -62,6 +62,8 @@ class Workflow(Runnable):
             and as many commands as there are cores.
         resources: What there is only so much of, by name: ``{"cpu": 4, "mem_mb": 8000, "api": "10/s"}``. A task says
             with ``resources`` or ``pool`` what it takes while it runs; of a rate it takes for good.
+        secrets: Values by name that are recorded nowhere: commands get those they name, and ``***`` stands wherever
+            a task prints one.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Workflow(Runnable):
         max_concurrency: int | None = None,
         *,
         resources: Mapping[str, float | str] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         if max_concurrency is not None and max_concurrency < 1:
             raise misused(f"max_concurrency is 1 or more, not {max_concurrency}")
@@ -81,6 +84,7 @@ class Workflow(Runnable):
         self.fail_fast = fail_fast
         self.progress_callback = progress_callback
         self.max_concurrency = max_concurrency
+        self.secrets = None if secrets is None else _native.Secrets(dict(secrets))
         self._plan = _native.Plan()
         self._tasks: dict[str, Task] = {}
         self._policies: dict[object, int] = {}
@@ -212,6 +216,7 @@ class Workflow(Runnable):
         *,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str | None] | None = None,
+        secrets: Iterable[str] | Mapping[str, str] = (),
         timeout: float | None = None,
         retry_policy: RetryPolicy | None = None,
         condition: Condition | None = None,
@@ -229,6 +234,7 @@ class Workflow(Runnable):
             dependencies: Names of tasks that must complete first.
             cwd: The working directory; by default the one the workflow is declared in.
             env: Variables to set, or to remove where the value is ``None``.
+            secrets: The workflow's secrets that it gets as variables: their names, or variables with the names of theirs.
             timeout: Seconds for one attempt, after which its whole process tree is ended.
             retry_policy: How often and how far apart to try again.
             condition: As in :meth:`add_task`.
@@ -250,6 +256,7 @@ class Workflow(Runnable):
         words = [os.fspath(word) for word in argv]
         if not words or not words[0]:
             raise misused(f"the command of task `{name}` is empty")
+        hidden = self._hidden(name, secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,
@@ -265,7 +272,9 @@ class Workflow(Runnable):
             options,
         )
         folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
-        self._plan.add_command(name, dependencies or None, words, folder, environment(env), policy, task)
+        self._plan.add_command(
+            name, dependencies or None, words, folder, environment(env), hidden, policy, task
+        )
         self._tasks[name] = task
         return self
 
@@ -285,6 +294,7 @@ class Workflow(Runnable):
         *,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str | None] | None = None,
+        secrets: Iterable[str] | Mapping[str, str] = (),
         timeout: float | None = None,
         retry_policy: RetryPolicy | None = None,
         condition: Condition | None = None,
@@ -301,6 +311,7 @@ class Workflow(Runnable):
         file = os.path.abspath(path)
         if not os.path.isfile(file):
             raise misused(f"the script of task `{name}` is not there: {file}")
+        hidden = self._hidden(name, secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,
@@ -317,7 +328,8 @@ class Workflow(Runnable):
         )
         folder = os.path.abspath(cwd) if cwd is not None else os.getcwd()
         argv = [*interpreter(file), file, *args]
-        self._plan.add_script(name, dependencies or None, file, argv, folder, environment(env), policy, task)
+        variables = environment(env)
+        self._plan.add_script(name, dependencies or None, file, argv, folder, variables, hidden, policy, task)
         self._tasks[name] = task
         return self
 
@@ -340,6 +352,14 @@ class Workflow(Runnable):
         from dirigent._expand import into_workflow
 
         workflow.validate()
+        if workflow.secrets is not None:
+            own, inner = {} if self.secrets is None else self.secrets.reveal(), workflow.secrets.reveal()
+            other = next((it for it in inner if own.get(it, inner[it]) != inner[it]), None)
+            if other is not None:
+                raise misused(
+                    f"workflow `{workflow.name}` has another secret `{other}`: give one another name"
+                )
+            self.secrets = _native.Secrets({**own, **inner})
         self._inner.append(workflow)
         self._has_loop |= workflow._has_loop
         return self._expanding(name, workflow, into_workflow(workflow), dependencies, options)
@@ -491,6 +511,20 @@ class Workflow(Runnable):
         policy = self._options(task, options, {0: PARTS}, allowed_exit_codes=codes, **more)
         no_more(options)
         return task, policy
+
+    def _hidden(self, task: str, secrets: Iterable[str] | Mapping[str, str]) -> list[tuple[str, str]]:
+        """The variables that are secrets, each with the name of its secret."""
+        if isinstance(secrets, str):
+            raise misused(f"the secrets of task `{task}` are a list of names, not a name")
+        pairs = secrets.items() if isinstance(secrets, Mapping) else [(name, name) for name in secrets]
+        known = list(self.secrets or ())
+        for _, name in pairs:
+            if name not in known:
+                hint = (
+                    did_you_mean(name, known) or f"give it: Workflow({self.name!r}, secrets={{{name!r}: …}})"
+                )
+                raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
+        return list(pairs)
 
     def _expanding(
         self,

@@ -3,6 +3,7 @@
 use crate::VERSION;
 use crate::fault::CliError;
 use crate::record::{holder, new_run_id};
+use crate::secrets::keep_out;
 use crate::surroundings::origin;
 use crate::workflow::Opened;
 use dirigent_core::decide::Input;
@@ -13,8 +14,8 @@ use dirigent_core::state::State;
 use dirigent_core::value::Kept;
 use dirigent_engine::{Config, EngineError, Plan, Record, Run, Slots};
 use dirigent_journal::store::{Durability, Store};
-use dirigent_process::end_leftovers;
 use dirigent_process::worker::most_at_once;
+use dirigent_process::{Secrets, end_leftovers};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub struct Order<'a> {
     pub guard: PathBuf,
     /// Whether this process is one that orphans come to.
     pub adopts_orphans: bool,
+    /// The values of secrets that its tasks name; see [`crate::secrets`].
+    pub secrets: Arc<Secrets>,
 }
 
 impl Order<'_> {
@@ -44,6 +47,7 @@ impl Order<'_> {
             folder,
             slots: Slots::default(),
             judge: None,
+            secrets: Arc::clone(&self.secrets),
         }
     }
 }
@@ -82,6 +86,7 @@ impl From<Workflow> for Work {
 ///
 /// The state folder cannot be written, or the guard cannot be started. Then nothing has run.
 pub fn start(work: Work, order: &Order<'_>) -> Result<Conducted, CliError> {
+    let work = Work { workflow: keep_out(work.workflow, &order.secrets)?, ..work };
     let id = new_run_id();
     let store = Store::shared(order.state_dir)?;
     let writer = store.begin(&id, Durability::default(), &holder())?;

@@ -54,6 +54,14 @@ pub enum CliError {
         /// What to do.
         hint: Option<String>,
     },
+    /// A secret that is not where it should be, or is where it should not. Never holds its value.
+    #[error("{message}")]
+    Secret {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// There is nothing to do what was asked with.
     #[error("{message}")]
     Nothing {
@@ -108,7 +116,7 @@ impl Fault for CliError {
             Self::Engine(error) => error.kind(),
             Self::Journal(error) => error.kind(),
             Self::Process(error) => error.kind(),
-            Self::Workflow(_) | Self::UnknownNeed { .. } => Kind::Config,
+            Self::Workflow(_) | Self::UnknownNeed { .. } | Self::Secret { .. } => Kind::Config,
             Self::Usage { .. } => Kind::Usage,
             Self::Nothing { .. } => Kind::NotFound,
             Self::Io { .. } => Kind::Io,
@@ -123,6 +131,7 @@ impl Fault for CliError {
             Self::Process(error) => error.code(),
             Self::Workflow(_) => "workflow.invalid",
             Self::UnknownNeed { .. } => "workflow.unknown_need",
+            Self::Secret { .. } => "secret.unusable",
             Self::Usage { .. } => "usage.invalid",
             Self::Nothing { .. } => "usage.nothing",
             Self::Io { .. } => "io.refused",
@@ -144,7 +153,7 @@ impl Fault for CliError {
                 "name the script by its path from the project's root, and run it together with this one"
                     .to_owned(),
             ),
-            Self::Usage { hint, .. } | Self::Nothing { hint, .. } => hint.clone(),
+            Self::Usage { hint, .. } | Self::Nothing { hint, .. } | Self::Secret { hint, .. } => hint.clone(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("check who owns it, or choose another state folder with --state-dir".to_owned())
             }

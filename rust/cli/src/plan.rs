@@ -5,6 +5,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{self, Action, Command, Limits, Policy, Task, Workflow};
 use dirigent_core::text::OsText;
 use dirigent_project::diagnose::did_you_mean;
+use dirigent_project::env_file;
 use dirigent_project::{Config, Interpreter, Script, ScriptSettings};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -63,7 +64,7 @@ pub fn workflow(name: &str, scripts: &[Script], common: &Common<'_>) -> Result<W
         scripts.iter().zip(0u32..).map(|(script, i)| (script.path.clone(), TaskIndex(i))).collect();
     let tasks = scripts.iter().zip(&settings).map(|(script, settings)| {
         let needs = needs(script, settings, common, &places)?;
-        Ok(task(script, settings, needs, common))
+        task(script, settings, needs, common)
     });
     Ok(Workflow::new(name, tasks.collect::<Result<Vec<Task>, CliError>>()?)?)
 }
@@ -95,7 +96,12 @@ fn needs(
     Ok(needs)
 }
 
-fn task(script: &Script, settings: &ScriptSettings, needs: Vec<TaskIndex>, common: &Common<'_>) -> Task {
+fn task(
+    script: &Script,
+    settings: &ScriptSettings,
+    needs: Vec<TaskIndex>,
+    common: &Common<'_>,
+) -> Result<Task, CliError> {
     let argv = settings
         .interpreter
         .as_ref()
@@ -112,11 +118,17 @@ fn task(script: &Script, settings: &ScriptSettings, needs: Vec<TaskIndex>, commo
         .map(OsText::from)
         .collect();
     let cwd = settings.cwd.clone().unwrap_or_else(|| common.root().to_owned());
-    Task {
+    Ok(Task {
         name: common.name(&script.path).into(),
         action: Action::Script(Box::new(spec::Script {
             path: script.path.clone().into(),
-            command: Command { argv, cwd: cwd.into(), env: environment(settings, common) },
+            command: Command {
+                argv,
+                cwd: cwd.into(),
+                env: environment(settings, common)?,
+                secrets: secrets(settings),
+                pass_env: pass_env(settings),
+            },
         })),
         needs: needs.into(),
         policy: Arc::new(Policy {
@@ -129,11 +141,40 @@ fn task(script: &Script, settings: &ScriptSettings, needs: Vec<TaskIndex>, commo
             lost_attempts_allowed: LOST_ATTEMPTS_ALLOWED,
             ..Policy::default()
         }),
+    })
+}
+
+/// The variables that settings set: those of its files, and over them its own.
+///
+/// # Errors
+///
+/// A file cannot be read, or is not a file of variables.
+pub fn variables(settings: &ScriptSettings) -> Result<Vec<(OsText, Option<OsText>)>, CliError> {
+    let mut variables = Vec::new();
+    for path in &settings.env_file {
+        let of_file = env_file::load(path)?.into_iter();
+        variables.extend(of_file.map(|(name, value)| (name.into(), Some(value.into()))));
     }
+    let own = settings.env.iter();
+    variables.extend(own.map(|(name, value)| (name.into(), value.as_ref().map(Into::into))));
+    Ok(variables)
+}
+
+/// The variables that are secrets, each with the name of its secret.
+pub fn secrets(settings: &ScriptSettings) -> Vec<(OsText, String)> {
+    settings.secrets.iter().map(|(variable, secret)| (variable.into(), secret.clone())).collect()
+}
+
+/// The variables that may be inherited; `None` for all.
+pub fn pass_env(settings: &ScriptSettings) -> Option<Vec<OsText>> {
+    settings.pass_env.as_ref().map(|names| names.iter().map(Into::into).collect())
 }
 
 /// `PYTHONPATH` with the project's `src/` in front, output unbuffered, then what the configuration says.
-fn environment(settings: &ScriptSettings, common: &Common<'_>) -> Vec<(OsText, Option<OsText>)> {
+fn environment(
+    settings: &ScriptSettings,
+    common: &Common<'_>,
+) -> Result<Vec<(OsText, Option<OsText>)>, CliError> {
     let src = common.root().join("src");
     let python_path = src.is_dir().then(|| {
         let inherited = common.python_path.as_ref().filter(|path| !path.is_empty());
@@ -141,10 +182,8 @@ fn environment(settings: &ScriptSettings, common: &Common<'_>) -> Vec<(OsText, O
         std::env::join_paths(folders).ok()
     });
     let own = python_path.flatten().map(|path| ("PYTHONPATH".into(), Some(path.into())));
-    own.into_iter()
-        .chain([("PYTHONUNBUFFERED".into(), Some("1".into()))])
-        .chain(settings.env.iter().map(|(name, value)| (name.into(), value.as_ref().map(Into::into))))
-        .collect()
+    let unbuffered = [("PYTHONUNBUFFERED".into(), Some("1".into()))];
+    Ok(own.into_iter().chain(unbuffered).chain(variables(settings)?).collect())
 }
 
 fn limits(settings: &ScriptSettings, run: &dirigent_project::RunSettings) -> Limits {

@@ -33,7 +33,7 @@ impl Bench {
             action: Action::Command(Box::new(Command {
                 argv: argv.iter().map(Into::into).collect(),
                 cwd: self.folder.path().into(),
-                env: Vec::new(),
+                ..Command::default()
             })),
             needs: Box::default(),
             policy: Arc::new(Policy {
@@ -65,6 +65,7 @@ impl Bench {
             )
         };
         let config = Config {
+            secrets: Arc::default(),
             guard: env!("CARGO_BIN_EXE_dirigent").into(),
             version: dirigent_cli::VERSION,
             adopts_orphans: false,

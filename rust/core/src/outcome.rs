@@ -172,7 +172,7 @@ pub struct Usage {
 /// What became of one output stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
-    /// Bytes that the program wrote.
+    /// Bytes that the program wrote, with `***` in the place of every secret.
     pub bytes: u64,
     /// Bytes of them that the log holds: the first and the last ones, when it is fewer.
     pub kept_bytes: u64,

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// A program to run with its arguments: never parsed by a shell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The program, then its arguments. The program is an absolute path, or a name looked up in `PATH`.
     pub argv: Vec<OsText>,
@@ -18,6 +18,13 @@ pub struct Command {
     /// Changes to the inherited environment, in order; `None` removes a variable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(OsText, Option<OsText>)>,
+    /// Variables that are secrets, each with the name of its secret: the values are never part of a workflow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<(OsText, String)>,
+    /// The only variables that are inherited, beside those that every program needs; a `*` at the end of a name stands for
+    /// any rest. `None` inherits all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_env: Option<Vec<OsText>>,
 }
 
 /// What a task does.

@@ -347,7 +347,11 @@ mod tests {
     }
 
     fn command() -> Action {
-        Action::Command(Box::new(Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() }))
+        Action::Command(Box::new(Command {
+            argv: vec!["true".into()],
+            cwd: "/".into(),
+            ..Command::default()
+        }))
     }
 
     /// Applies facts and all that follows from them, holding what the state keeps against what there is.

@@ -8,7 +8,7 @@ use std::path::Path;
 /// A string of the operating system: usually text, always exact.
 ///
 /// On the wire it is a plain string when it is valid UTF-8, and `{"bytes": [..]}` when it is not.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OsText(OsString);
 
 impl OsText {

@@ -16,8 +16,9 @@ use crate::asked::Asked;
 use crate::clock::Clock;
 use crate::fault::EngineError;
 use crate::functions::{Functions, Judge};
+use crate::hide::{hidden, hide_in_file};
 use crate::journal::{Journal, Wanted};
-use crate::names::{RUN_VARIABLE, SIGTERM, counts, signal};
+use crate::names::{OUTPUT_FILE, OUTPUT_VARIABLE, RUN_VARIABLE, SIGTERM, counts, make_output, signal};
 use crate::plan::Plan;
 use crate::slots::Slots;
 use crate::timer::Timer;
@@ -30,10 +31,9 @@ use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_journal::attempt_folder;
 use dirigent_journal::known::Done;
 use dirigent_journal::store::Request;
-use dirigent_process::{Attempt, Report, Worker};
+use dirigent_process::{Attempt, Report, Secrets, Worker};
 use std::collections::HashSet;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
 
@@ -66,6 +66,7 @@ pub(crate) struct Conductor {
     worker: Option<Worker>,
     functions: Option<Box<dyn Functions>>,
     judge: Option<Arc<dyn Judge>>,
+    secrets: Arc<Secrets>,
     /// What is shared with other runs, and how much of it this one has.
     slots: Slots,
     slots_taken: u32,
@@ -94,6 +95,7 @@ impl Shared {
         processes: dirigent_process::Config,
         hosts: Hosts,
         slots: Slots,
+        secrets: Arc<Secrets>,
     ) -> Self {
         let state = journal.with_recorded(|events| State::fold(events.iter().map(|event| &**event)));
         Self(Arc::new_cyclic(|own| Podium {
@@ -108,6 +110,7 @@ impl Shared {
                 worker: None,
                 functions: hosts.functions,
                 judge: hosts.judge,
+                secrets,
                 slots,
                 slots_taken: 0,
                 timer: Timer::default(),
@@ -232,7 +235,7 @@ impl Conductor {
     /// Takes an input, with everything that follows from it.
     pub(crate) fn turn(&mut self, input: Input) {
         let now_ms = self.clock.now_ms();
-        let facts = decide(&self.state, input, now_ms);
+        let facts = decide(&self.state, hidden(input, &self.secrets), now_ms);
         self.record(facts, now_ms);
         self.settle(now_ms);
     }
@@ -564,6 +567,7 @@ impl Conductor {
             .chain(output.map(|path| (OUTPUT_VARIABLE.to_owned(), path)))
             .collect(),
             folder,
+            secrets: Arc::clone(&self.secrets),
         };
         if let Some(worker) = &self.worker {
             worker.asker().carry_out(attempt);
@@ -573,12 +577,14 @@ impl Conductor {
     fn start_worker(&self) -> Result<Worker, EngineError> {
         let conductor = self.own.upgrade().ok_or(EngineError::Bug { part: "the conductor" })?;
         let ear = Ear { conductor: Shared(conductor), made_on: std::thread::current().id() };
-        let (judge, folder) = (self.judge.clone(), self.folder.clone());
+        let (judge, folder, secrets) = (self.judge.clone(), self.folder.clone(), Arc::clone(&self.secrets));
         Ok(Worker::start(self.processes.clone(), move |report| {
             let report = match (report, &judge) {
                 (Report::Ended(ended), Some(judge)) => {
                     let folder = folder.join(attempt_folder(ended.task, ended.attempt));
-                    Report::Ended(judge.judge(ended, &folder))
+                    let judged = judge.judge(ended, &folder);
+                    hide_in_file(&folder.join(OUTPUT_FILE), &secrets);
+                    Report::Ended(judged)
                 }
                 (report, _) => report,
             };
@@ -586,14 +592,4 @@ impl Conductor {
             ear.conductor.commit();
         })?)
     }
-}
-
-/// The variable that says where a task may write what it gives.
-const OUTPUT_VARIABLE: &str = "DIRIGENT_OUTPUT";
-
-/// Makes the folder of an attempt, so that there is a place for the file in which a task says what it gives.
-fn make_output(folder: &Path) -> String {
-    // Where it cannot be made, the log that belongs there says why.
-    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    folder.join("output").to_string_lossy().into_owned()
 }

@@ -13,6 +13,7 @@ mod clock;
 mod names;
 pub mod asked;
 mod timer;
+mod hide;
 mod conductor;
 pub mod run;
 

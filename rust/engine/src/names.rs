@@ -4,6 +4,8 @@ use dirigent_core::event::CancelReason;
 use dirigent_core::ids::RunId;
 use dirigent_core::state::{State, TaskStatus};
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 /// What all processes of a run carry in their environment, as `NAME=value`.
 pub fn mark(run: &RunId) -> Vec<u8> {
@@ -35,3 +37,15 @@ pub(crate) fn signal(reason: CancelReason) -> i32 {
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 pub(crate) const SIGTERM: i32 = 15;
+
+/// The variable that says where a task may write what it gives.
+pub(crate) const OUTPUT_VARIABLE: &str = "DIRIGENT_OUTPUT";
+/// The file it says, in the folder of the attempt.
+pub(crate) const OUTPUT_FILE: &str = "output";
+
+/// Makes the folder of an attempt, so that there is a place for the file in which a task says what it gives.
+pub(crate) fn make_output(folder: &Path) -> String {
+    // Where it cannot be made, the log that belongs there says why.
+    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    folder.join(OUTPUT_FILE).to_string_lossy().into_owned()
+}

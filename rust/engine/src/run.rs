@@ -13,6 +13,7 @@ use dirigent_core::spec::{Action, Task};
 use dirigent_core::state::State;
 use dirigent_core::value::Kept;
 use dirigent_journal::RunWriter;
+use dirigent_process::Secrets;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// The limit that it shares with other runs.
     pub slots: Slots,
+    /// The values of secrets that its tasks name, and of all that must not be recorded.
+    pub secrets: Arc<Secrets>,
     /// Who looks at what commands did before it is recorded, if anybody does.
     pub judge: Option<Arc<dyn Judge>>,
 }
@@ -101,9 +104,10 @@ impl Run {
             run_mark: mark(&id),
             adopts_orphans: config.adopts_orphans,
         };
-        let hosts = Hosts { functions, judge: config.judge };
+        let Config { folder, slots, secrets, judge, .. } = config;
+        let hosts = Hosts { functions, judge };
         let conductor =
-            Shared::new(id.clone(), config.folder, Arc::clone(&journal), processes, hosts, config.slots);
+            Shared::new(id.clone(), folder, Arc::clone(&journal), processes, hosts, slots, secrets);
         if journal.is_on_disk() {
             let writer = conductor.clone();
             let write = move || writer.write();

@@ -1,6 +1,7 @@
 //! One try of one task, as a worker sees it: what to ask the guard for, and what its answer means.
 
 use crate::output::Capture;
+use crate::secret::Secrets;
 use crate::wire::{Cause, Exit, Spawn};
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
@@ -8,6 +9,7 @@ use dirigent_core::spec::{Command, Limits};
 use dirigent_core::text::{OsText, plain_output};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One try of one task.
 #[derive(Clone, Debug)]
@@ -28,33 +30,38 @@ pub struct Attempt {
     pub marks: Vec<(String, String)>,
     /// Where its `stdout.log` and `stderr.log` go; made when there is something to log.
     pub folder: PathBuf,
+    /// The values of its secrets, and of all that it must not print.
+    pub secrets: Arc<Secrets>,
 }
 
-/// What to ask the guard for.
-pub(crate) fn spawn_order(token: u64, attempt: &Attempt) -> Spawn {
+/// What to ask the guard for; the outcome where it cannot be asked.
+pub(crate) fn spawn_order(token: u64, attempt: &Attempt) -> Result<Spawn, Outcome> {
     let bytes = |text: &OsText| text.as_os_str().as_bytes().to_vec();
     let marks = attempt.marks.iter();
-    Spawn {
+    let secrets = attempt.secrets.variables(&attempt.command)?;
+    Ok(Spawn {
         token,
         argv: attempt.command.argv.iter().map(bytes).collect(),
         cwd: bytes(&attempt.command.cwd),
         env: attempt
-            .command
-            .env
-            .iter()
-            .map(|(name, value)| (bytes(name), value.as_ref().map(bytes)))
+            .secrets
+            .withheld()
+            .map(|name| (bytes(name), None))
+            .chain(attempt.command.env.iter().map(|(name, value)| (bytes(name), value.as_ref().map(bytes))))
+            .chain(secrets.into_iter().map(|(name, value)| (bytes(name), Some(value.as_bytes().to_vec()))))
             .chain(
                 marks
                     .clone()
                     .map(|(name, value)| (name.clone().into_bytes(), Some(value.clone().into_bytes()))),
             )
             .collect(),
+        pass_env: attempt.command.pass_env.as_ref().map(|names| names.iter().map(bytes).collect()),
         timeout_ms: attempt.limits.timeout_ms,
         memory_bytes: attempt.limits.memory_bytes,
         grace_ms: attempt.limits.grace_ms,
         leave_running: attempt.leave_running,
         marks: marks.map(|(name, value)| format!("{name}={value}").into_bytes()).collect(),
-    }
+    })
 }
 
 /// What the guard's answer means for the attempt.

@@ -31,6 +31,14 @@ pub enum ProcessError {
         /// How often.
         times: u32,
     },
+    /// A secret has a value that cannot be one.
+    #[error("secret `{name}` cannot be kept: {why}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// What is wrong with the value, without the value.
+        why: &'static str,
+    },
     /// The system refused something that every run needs.
     #[error("cannot {doing}")]
     Io {
@@ -44,7 +52,7 @@ pub enum ProcessError {
 impl Fault for ProcessError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Guard { .. } | Self::GuardVersion { .. } => Kind::Config,
+            Self::Guard { .. } | Self::GuardVersion { .. } | Self::Secret { .. } => Kind::Config,
             Self::GuardUnstable { .. } | Self::Io { .. } => Kind::Io,
         }
     }
@@ -54,6 +62,7 @@ impl Fault for ProcessError {
             Self::Guard { .. } => "process.guard",
             Self::GuardVersion { .. } => "process.guard_version",
             Self::GuardUnstable { .. } => "process.guard_unstable",
+            Self::Secret { .. } => "process.secret",
             Self::Io { .. } => "process.io",
         }
     }
@@ -67,6 +76,7 @@ impl Fault for ProcessError {
             Self::GuardUnstable { .. } => {
                 Some("look for something on this machine that ends processes".to_owned())
             }
+            Self::Secret { .. } => Some("give it a longer value, or do not name it as a secret".to_owned()),
             Self::Io { .. } => None,
         }
     }

@@ -12,6 +12,9 @@
 compile_error!("dirigent-process supports Linux only so far");
 
 pub mod fault;
+mod disguise;
+pub mod mask;
+pub mod secret;
 pub mod output;
 mod wire;
 mod clock;
@@ -27,4 +30,5 @@ pub mod worker;
 pub use attempt::Attempt;
 pub use fault::ProcessError;
 pub use leftover::end_leftovers;
+pub use secret::Secrets;
 pub use worker::{Asker, Config, Report, Worker};

@@ -1,5 +1,7 @@
 //! One output stream of one attempt: its bytes in a log file, whole or capped, and its beginning and end in memory.
 
+use crate::mask::Masker;
+use crate::secret::Secrets;
 use dirigent_core::outcome::Stream;
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -55,6 +57,8 @@ impl Pipe {
 
 /// Takes the bytes of a stream as they come.
 ///
+/// Secrets become `***` before anything else is done with them: what is counted, kept and told is what is written then.
+///
 /// The file is made at the first byte. Up to the cap it is the exact stream; beyond it, the first and the last half of
 /// the cap with a line between them that says how much is missing. The last half is written as a ring, so that a
 /// program that prints without end costs no more disk than the cap, and put in order at the end.
@@ -66,6 +70,8 @@ pub struct Capture {
     bytes: u64,
     tail: VecDeque<u8>,
     error: Option<io::Error>,
+    masker: Option<Masker>,
+    masked: Vec<u8>,
 }
 
 impl Capture {
@@ -80,11 +86,40 @@ impl Capture {
             bytes: 0,
             tail: VecDeque::new(),
             error: None,
+            masker: None,
+            masked: Vec::new(),
         }
+    }
+
+    /// The same, with `***` in the place of these secrets.
+    pub fn masking(self, secrets: &Secrets) -> Self {
+        Self { masker: secrets.masker(), ..self }
     }
 
     /// Takes the next bytes. A disk that refuses them is remembered and told at the end; the stream goes on.
     pub fn write(&mut self, chunk: &[u8]) {
+        self.pass(|masker, masked| masker.push(chunk, masked), chunk);
+    }
+
+    /// Nothing more comes: what could have been the beginning of a secret was none.
+    pub fn end(&mut self) {
+        self.pass(Masker::finish, &[]);
+    }
+
+    /// Has the masker, where there is one, say what can be written.
+    fn pass(&mut self, mask: impl FnOnce(&mut Masker, &mut Vec<u8>), chunk: &[u8]) {
+        let Some(masker) = &mut self.masker else { return self.keep(chunk) };
+        let mut masked = std::mem::take(&mut self.masked);
+        masked.clear();
+        mask(masker, &mut masked);
+        self.keep(&masked);
+        self.masked = masked;
+    }
+
+    fn keep(&mut self, chunk: &[u8]) {
+        if chunk.is_empty() {
+            return;
+        }
         if self.error.is_none()
             && let Err(error) = self.write_file(chunk)
         {
@@ -97,7 +132,7 @@ impl Capture {
         self.tail.extend(keep);
     }
 
-    /// How many bytes came so far.
+    /// How many bytes were written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -109,6 +144,7 @@ impl Capture {
 
     /// Puts the log in order, and says what became of the stream: `None` when nothing was ever written.
     pub fn finish(&mut self) -> Option<Stream> {
+        self.end();
         if self.bytes == 0 {
             return None;
         }

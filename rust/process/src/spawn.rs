@@ -35,6 +35,21 @@ impl Refused {
     }
 }
 
+/// What every program may inherit: without these, few work.
+const BASE: &[&[u8]] = &[
+    b"HOME",
+    b"LANG",
+    b"LANGUAGE",
+    b"LC_*",
+    b"LOGNAME",
+    b"PATH",
+    b"SHELL",
+    b"TERM",
+    b"TMPDIR",
+    b"TZ",
+    b"USER",
+];
+
 const FORK: &str = "make a process";
 
 /// What the child needs between `clone` and `execve`. No allocation there: everything is ready before.
@@ -91,7 +106,7 @@ impl Spawner {
         let environment: Vec<&CStr> = self
             .environment
             .iter()
-            .filter(|(name, _)| !changes.contains_key(name.as_slice()))
+            .filter(|(name, _)| !changes.contains_key(name.as_slice()) && is_passed(name, order))
             .map(|(_, variable)| variable.as_c_str())
             .chain(changes.values().flatten().map(CString::as_c_str))
             .collect();
@@ -141,6 +156,16 @@ impl Spawner {
         let (_, variable) = self.environment.iter().find(|(known, _)| known == name)?;
         variable.to_bytes().get(name.len() + 1..)
     }
+}
+
+/// Whether a child may inherit a variable.
+fn is_passed(name: &[u8], order: &Spawn) -> bool {
+    let means = |pattern: &[u8]| match pattern.strip_suffix(b"*") {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == pattern,
+    };
+    let Some(passed) = &order.pass_env else { return true };
+    BASE.iter().any(|pattern| means(pattern)) || passed.iter().any(|pattern| means(pattern))
 }
 
 /// The last change to each variable, as `NAME=value`; `None` removes it.

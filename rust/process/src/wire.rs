@@ -36,6 +36,8 @@ pub(crate) struct Spawn {
     pub(crate) cwd: Vec<u8>,
     /// Changes to the guard's own environment; `None` removes.
     pub(crate) env: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// The variables that are inherited, beside those every program needs; `None` for all.
+    pub(crate) pass_env: Option<Vec<Vec<u8>>>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) grace_ms: u64,

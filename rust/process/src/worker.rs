@@ -381,10 +381,15 @@ impl Loop {
         };
         let token = self.next_token;
         self.next_token += 1;
-        let order = Order::Spawn(spawn_order(token, &attempt));
+        let order = match spawn_order(token, &attempt) {
+            Ok(order) => Order::Spawn(order),
+            Err(outcome) => return self.report_unstarted(&attempt, outcome),
+        };
         let sent = connection.send(&order, &[outs.1.as_fd(), errs.1.as_fd()]);
         let cap = attempt.limits.output_bytes;
-        let stream = |reader, name: &str| Pipe::new(reader, Capture::new(attempt.folder.join(name), cap));
+        let stream = |reader, name: &str| {
+            Pipe::new(reader, Capture::new(attempt.folder.join(name), cap).masking(&attempt.secrets))
+        };
         let pipes = [stream(outs.0, "stdout.log"), stream(errs.0, "stderr.log")];
         self.running.insert(token, Running { attempt, since, pid: None, is_asked_to_end: false, pipes });
         if sent.is_err() {
@@ -563,6 +568,7 @@ impl Loop {
     fn report(&mut self, mut running: Running, outcome: Outcome, usage: Usage, left_behind: u32) {
         for pipe in &mut running.pipes {
             pipe.drain(&mut self.buffer, 2 * BIG_PIPE_BYTES);
+            pipe.capture.end();
         }
         let [mut stdout, mut stderr] = running.pipes.map(|pipe| pipe.capture);
         let last_lines =

@@ -64,6 +64,16 @@ pub enum ProjectError {
         /// What is wrong with it.
         message: String,
     },
+    /// A file of variables is not written as such a file is. The line itself may hold a secret, and is not shown.
+    #[error("{}:{line}: {}", shown(path), printable(message))]
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// A target does not exist.
     #[error("{} does not exist", shown(path))]
     NoSuchTarget {
@@ -122,7 +132,8 @@ impl Fault for ProjectError {
             | Self::Several(_)
             | Self::TwoFiles { .. }
             | Self::TooLarge { .. }
-            | Self::UnknownFormat { .. } => Kind::Config,
+            | Self::UnknownFormat { .. }
+            | Self::EnvFile { .. } => Kind::Config,
             Self::Io { .. } => Kind::Io,
             Self::NoSuchTarget { .. } => Kind::NotFound,
             Self::UnknownVariable { .. }
@@ -142,6 +153,7 @@ impl Fault for ProjectError {
             Self::UnknownFormat { .. } => "config.unknown_format",
             Self::UnknownVariable { .. } => "config.unknown_variable",
             Self::BadVariable { .. } => "config.bad_variable",
+            Self::EnvFile { .. } => "config.env_file",
             Self::NoSuchTarget { .. } => "discover.no_such_target",
             Self::NotRunnable { .. } => "discover.not_runnable",
             Self::BadPattern { .. } => "discover.bad_pattern",
@@ -166,6 +178,7 @@ impl Fault for ProjectError {
             | Self::TooLarge { .. }
             | Self::UnknownFormat { .. }
             | Self::BadVariable { .. }
+            | Self::EnvFile { .. }
             | Self::NoSuchTarget { .. }
             | Self::BadPattern { .. } => None,
         }

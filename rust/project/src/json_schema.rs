@@ -1,6 +1,7 @@
 //! The kinds of values as JSON Schema tells them to editors.
 
 use crate::decode::{Entries, Scalar, Spanned};
+use crate::secret::{SecretSource, SecretUses, SecretsTable};
 use crate::value::{Count, ExitCode, Limit, Megabytes, Pause, Skip, Texts};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -32,6 +33,25 @@ told! {
     Skip: {"type": ["boolean", "string"]},
     Texts: {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     Scalar: {"type": ["string", "number", "boolean", "null"]},
+    SecretUses: {
+        "description": "Secrets by their names, or variables, each with the name of its secret",
+        "anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": {"type": "string"}},
+        ],
+    },
+    SecretSource: {
+        "description": "Where the value is: in a variable, in a file, or what a program prints",
+        "type": "object",
+        "properties": {
+            "env": {"type": "string"},
+            "file": {"type": "string"},
+            "command": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        },
+        "additionalProperties": false,
+        "minProperties": 1,
+        "maxProperties": 1,
+    },
 }
 
 impl<T: JsonSchema> JsonSchema for Spanned<T> {
@@ -45,6 +65,20 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
+    }
+}
+
+impl JsonSchema for SecretsTable {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SecretsTable".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Entries::<SecretSource>::json_schema(generator)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::diagnose::Severity;
 use crate::document::{Document, Span};
 use crate::fault::ProjectError;
 use crate::pattern::Patterns;
+use crate::secret::{SecretUses, SecretsTable, is_variable};
 use crate::value::{Args, Argv, Count, ExitCode, Limit, Location, Megabytes, Pause, Reports, Skip, Texts};
 use ignore::gitignore::GitignoreBuilder;
 use serde::Deserialize as DeriveDeserialize;
@@ -24,6 +25,8 @@ pub struct ConfigFile {
     pub interpreters: Entries<Argv>,
     /// Globs of what is never found, as in a `.gitignore`.
     pub skip: Option<Vec<Spanned<String>>>,
+    /// Secrets, and where their values come from.
+    pub secrets: SecretsTable,
     /// A time limit that wins over every other.
     pub timeout_override: Option<TimeoutOverride>,
     /// Settings of every script.
@@ -74,6 +77,12 @@ pub struct ScriptFile {
     pub args: Option<Args>,
     /// Variables to set; null removes one.
     pub env: Entries<Scalar>,
+    /// Files of variables to set; what `env` sets wins.
+    pub env_file: Option<Texts>,
+    /// The only variables it inherits, beside those that every program needs; a `*` at the end of a name means any rest.
+    pub pass_env: Option<Spanned<Texts>>,
+    /// The secrets it gets as variables.
+    pub secrets: Option<SecretUses>,
     /// The folder it runs in.
     pub cwd: Option<Location>,
     /// The exit codes that mean success.
@@ -175,6 +184,9 @@ impl ConfigFile {
                 );
             }
         }
+        if let Err((span, message)) = self.secrets.check() {
+            return wrong(&span, message);
+        }
         let mut skip = GitignoreBuilder::new("");
         for pattern in self.skip.iter().flatten() {
             if let Err(error) = skip.add_line(None, &pattern.value) {
@@ -200,12 +212,24 @@ impl ConfigFile {
         for script in self.scripts.0.iter().map(|(_, script)| script).chain([&self.default]) {
             for (name, value) in &script.env.0 {
                 let bad_value = value.0.as_ref().is_some_and(|value| value.contains('\0'));
-                if name.value.is_empty() || name.value.contains(['=', '\0']) || bad_value {
+                if !is_variable(&name.value) || bad_value {
                     return wrong(
                         &name.span,
                         format!("`{}` cannot be a variable of the environment", name.value),
                     );
                 }
+            }
+            let used = script.secrets.iter().flat_map(|uses| &uses.0);
+            let both = |variable: &str| script.env.0.iter().any(|(name, _)| name.value == variable);
+            if let Some((variable, _)) = used.clone().find(|(variable, _)| both(&variable.value)) {
+                let message = format!("`{}` is set by `env` and by `secrets`", variable.value);
+                return wrong(&variable.span, message);
+            }
+            if let Some(passed) = &script.pass_env
+                && let Some(name) = passed.value.0.iter().find(|name| !is_variable(name))
+            {
+                let message = format!("`{name}` cannot be a variable of the environment");
+                return wrong(&passed.span, message);
             }
             if let Some(codes) = script.allowed_exit_codes.as_ref().filter(|codes| codes.value.is_empty()) {
                 return wrong(&codes.span, "without any exit code no script can succeed".into());

@@ -20,6 +20,12 @@ pub struct ScriptSettings {
     pub args: Vec<String>,
     /// Variables to set; `None` removes one.
     pub env: BTreeMap<String, Option<String>>,
+    /// Files of variables to set under those, absolute, later ones over earlier ones.
+    pub env_file: Vec<PathBuf>,
+    /// The only variables it inherits beside those that every program needs; `None` for all.
+    pub pass_env: Option<Vec<String>>,
+    /// The variables that are secrets, each with the name of the secret.
+    pub secrets: BTreeMap<String, String>,
     /// The folder it runs in, absolute; `None` for the usual one.
     pub cwd: Option<PathBuf>,
     /// The exit codes that mean success; never empty.
@@ -49,6 +55,9 @@ impl ScriptSettings {
             timeout,
             args: Vec::new(),
             env: BTreeMap::new(),
+            env_file: Vec::new(),
+            pass_env: None,
+            secrets: BTreeMap::new(),
             cwd: None,
             allowed_exit_codes: vec![0],
             skip: false,
@@ -60,7 +69,7 @@ impl ScriptSettings {
         }
     }
 
-    /// Puts what a file says on top, key by key; `env` variable by variable. A relative `cwd` is meant from `folder`.
+    /// Puts what a file says on top, key by key; `env` variable by variable. Relative paths are meant from `folder`.
     pub fn apply(&mut self, file: &ScriptFile, folder: &Path) {
         if let Some(Limit(timeout)) = file.timeout {
             self.timeout = timeout;
@@ -68,7 +77,21 @@ impl ScriptSettings {
         if let Some(args) = &file.args {
             self.args.clone_from(&args.0);
         }
-        self.env.extend(file.env.0.iter().map(|(name, value)| (name.value.clone(), value.0.clone())));
+        for (name, value) in &file.env.0 {
+            self.secrets.remove(&name.value);
+            self.env.insert(name.value.clone(), value.0.clone());
+        }
+        if let Some(files) = &file.env_file {
+            self.env_file = files.0.iter().map(|path| folder.join(path)).collect();
+        }
+        if let Some(names) = &file.pass_env {
+            self.pass_env = Some(names.value.0.clone());
+        }
+        if let Some(uses) = &file.secrets {
+            let uses = uses.0.iter();
+            self.secrets = uses.map(|(name, secret)| (name.value.clone(), secret.value.clone())).collect();
+            self.env.retain(|name, _| !self.secrets.contains_key(name));
+        }
         if let Some(cwd) = &file.cwd {
             self.cwd = Some(folder.join(&cwd.0));
         }

@@ -9,6 +9,7 @@ use crate::pattern::is_exact;
 use crate::run::{Explained, Flags, Origin, RUN_SETTINGS, RunSettings};
 use crate::schema::{ConfigFile, TimeoutOverride, bare_extension};
 use crate::script::{ScriptSettings, ScriptTable};
+use crate::secret::SecretSource;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -105,6 +106,7 @@ impl Config {
             let (document, file) = load_checked(&path)?;
             config.add(document, file, true);
         }
+        config.check_secrets()?;
         config.apply_environment(sources.environment)?;
         config.run.apply_flags(sources.flags);
         Ok(config)
@@ -118,6 +120,7 @@ impl Config {
         let file = ConfigFile::read(&document)?;
         let mut config = Self::default();
         config.add(document, file, true);
+        config.check_secrets()?;
         Ok(config)
     }
 
@@ -148,11 +151,43 @@ impl Config {
         }
         self.run
             .apply_file(run, |span| Origin::File { path: document.path.clone(), line: document.line(span) });
+        file.secrets.resolve(&folder);
         if is_project {
             self.root = Some(folder);
         }
         let table = ScriptTable::new(&file);
         self.layers.push(Layer { document, file, table, is_project });
+    }
+
+    /// Whether the secrets that scripts get are some that a file names.
+    fn check_secrets(&self) -> Result<(), ProjectError> {
+        let secrets = self.secrets();
+        let known: Vec<&str> = secrets.keys().copied().collect();
+        for Layer { document, file, .. } in &self.layers {
+            let scripts = file.scripts.0.iter().map(|(_, script)| script).chain([&file.default]);
+            for uses in scripts.filter_map(|script| script.secrets.as_ref()) {
+                uses.check(&known).map_err(|(span, message, hint)| Diagnostic {
+                    hint: Some(hint),
+                    ..document.diagnostic(Severity::Error, "config.unknown_secret", span, message)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The secrets by name, and where the values come from.
+    pub fn secrets(&self) -> BTreeMap<&str, &SecretSource> {
+        let entries = self.layers.iter().flat_map(|layer| &layer.file.secrets.0.0);
+        entries.map(|(name, source)| (name.value.as_str(), source)).collect()
+    }
+
+    /// The files of variables that every script gets, absolute: those of the highest layer that names some.
+    pub fn default_env_files(&self) -> Vec<PathBuf> {
+        let mut settings = ScriptSettings::new(None, None);
+        for layer in &self.layers {
+            settings.apply(&layer.file.default, self.root().unwrap_or(Path::new("")));
+        }
+        settings.env_file
     }
 
     fn apply_environment(&mut self, variables: Vec<(String, String)>) -> Result<(), ProjectError> {

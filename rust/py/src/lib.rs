@@ -6,6 +6,7 @@ mod fault;
 mod plain;
 mod arrow;
 mod waiting;
+mod secrets;
 mod scripts;
 mod run;
 mod results;
@@ -52,6 +53,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::untrusted_task, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_stream, module)?)?;
     module.add_function(wrap_pyfunction!(workflow::columns::run_columns, module)?)?;
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<secrets::Masker>()?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

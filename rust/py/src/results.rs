@@ -151,7 +151,7 @@ fn declared(result: &ScriptResult) -> Task {
         name: result.name.as_str().into(),
         action: Action::Script(Box::new(Script {
             path: path.into(),
-            command: Command { argv: vec![path.into()], cwd: "".into(), env: Vec::new() },
+            command: Command { argv: vec![path.into()], cwd: "".into(), ..Command::default() },
         })),
         needs: Box::default(),
         policy: Arc::new(Policy { allowed_exit_codes: vec![0], ..Policy::default() }),

@@ -7,6 +7,7 @@ use dirigent_cli::conduct::{self, Conducted, Order};
 use dirigent_cli::fault::CliError;
 use dirigent_cli::plan::{self, Common};
 use dirigent_cli::record::LogFolder;
+use dirigent_cli::secrets;
 use dirigent_cli::surroundings::Surroundings;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Command, Limits, Policy, Task, Workflow};
@@ -64,7 +65,7 @@ pub(crate) fn run_script<'py>(
     let mut timeout = timeout;
     if let Some(config) = config.filter(|config| !config.is_none()) {
         let settings = given_settings(py, config, &path)?;
-        apply(&mut workflow_task, &settings, &python);
+        apply(&mut workflow_task, &settings, &python).map_err(|error| raised(py, error))?;
         if config.contains("timeout")? {
             timeout = settings.timeout.map(|limit| limit.as_secs_f64());
         }
@@ -99,7 +100,7 @@ pub(crate) fn run_command<'py>(
     let command = Command {
         argv: argv.into_iter().map(Into::into).collect(),
         cwd: surroundings.cwd.clone().into(),
-        env: Vec::new(),
+        ..Command::default()
     };
     let mut task = Task {
         name: name.into(),
@@ -131,9 +132,13 @@ fn found_interpreter(path: &Path, project: &Config) -> Interpreter {
 }
 
 /// Puts the settings of a file over a task.
-fn apply(task: &mut Task, settings: &dirigent_project::ScriptSettings, python: &Path) {
+fn apply(
+    task: &mut Task,
+    settings: &dirigent_project::ScriptSettings,
+    python: &Path,
+) -> Result<(), CliError> {
     let Action::Script(script) = &mut task.action else {
-        return;
+        return Ok(());
     };
     let (path, command) = (&script.path, &mut script.command);
     if let Some(interpreter) = &settings.interpreter {
@@ -142,9 +147,9 @@ fn apply(task: &mut Task, settings: &dirigent_project::ScriptSettings, python: &
         command.argv = vec![python.into(), path.clone()];
     }
     command.argv.extend(settings.args.iter().map(Into::into));
-    command
-        .env
-        .extend(settings.env.iter().map(|(name, value)| (name.into(), value.as_ref().map(Into::into))));
+    command.env.extend(plan::variables(settings)?);
+    command.secrets = plan::secrets(settings);
+    command.pass_env = plan::pass_env(settings);
     if let Some(cwd) = &settings.cwd {
         command.cwd = cwd.into();
     }
@@ -156,6 +161,7 @@ fn apply(task: &mut Task, settings: &dirigent_project::ScriptSettings, python: &
         policy.skip =
             Some(settings.skip_reason.clone().unwrap_or_else(|| "the configuration says so".to_owned()));
     }
+    Ok(())
 }
 
 /// Puts the caller's arguments over a task.
@@ -208,6 +214,7 @@ fn run_task<'py>(
             root: project.root(),
             guard,
             adopts_orphans: false,
+            secrets: secrets::look_up(workflow.tasks(), project, surroundings)?.secrets,
         };
         conduct::start(workflow.into(), &order)
     };

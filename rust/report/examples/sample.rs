@@ -76,7 +76,7 @@ fn made() -> Vec<Made> {
 
 fn command(name: &str, needs: Vec<TaskIndex>) -> Task {
     let argv = ["/usr/bin/python3", name, "--day", "2026-11-20"].map(OsText::from).into();
-    let command = Command { argv, cwd: OsText::from("/srv/etl"), env: Vec::new() };
+    let command = Command { argv, cwd: OsText::from("/srv/etl"), ..Command::default() };
     Task {
         name: name.into(),
         action: Action::Script(Box::new(Script { path: OsText::from(format!("/srv/etl/{name}")), command })),

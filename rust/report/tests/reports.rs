@@ -23,7 +23,8 @@ impl Logs for EvilLogs {
 }
 
 fn task(name: String) -> Task {
-    let command = Command { argv: vec![OsText::from("python3")], cwd: OsText::from("/srv"), env: Vec::new() };
+    let command =
+        Command { argv: vec![OsText::from("python3")], cwd: OsText::from("/srv"), ..Command::default() };
     Task {
         action: Action::Script(Box::new(Script { path: OsText::from(format!("/srv/etl/{name}")), command })),
         name: name.into(),

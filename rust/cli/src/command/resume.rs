@@ -1,7 +1,8 @@
 //! `dirigent resume` and `dirigent retry`: go on with a run, and run again what failed in one.
 
 use super::recorded::{Place, find, read};
-use super::run::{order, see_through};
+use super::run::{look_up, order, see_through};
+use super::selection::configuration;
 use crate::args::ResumeArgs;
 use crate::conduct::{self, Order, Work};
 use crate::fault::CliError;
@@ -14,6 +15,8 @@ use dirigent_core::spec::{Action, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_journal::{Artifacts, Reader};
+use dirigent_process::Secrets;
+use dirigent_project::Flags;
 use std::sync::Arc;
 
 pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
@@ -23,9 +26,10 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     if file.is_none() {
         refuse_functions(&recorded.state, "Workflow.resume")?;
     }
+    let secrets = secrets(&recorded.state, &place)?;
     see_through(&place.config.run, args.json, || {
         let root = root(&recorded.state);
-        let order = Order { root: root.as_deref(), ..order(&place.state_dir)? };
+        let order = Order { root: root.as_deref(), secrets, ..order(&place.state_dir)? };
         conduct::resume(&row.id, file.as_ref(), &order)
     })
 }
@@ -70,15 +74,26 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
         }
     };
     let root = root(state);
+    let secrets = secrets(state, &place)?;
     see_through(&place.config.run, args.json, || {
         let order = Order {
             jobs: Some(header.max_concurrency),
             fail_fast: header.fail_fast,
             root: root.as_deref(),
+            secrets,
             ..order(&place.state_dir)?
         };
         conduct::start(Work { workflow, known, file }, &order)
     })
+}
+
+/// The values of the secrets that its tasks name: nothing has them, so they are looked up again where the run was started.
+fn secrets(state: &State, place: &Place) -> Result<Arc<Secrets>, CliError> {
+    let config = match root(state) {
+        Some(root) => configuration(&place.surroundings, &root, None, Flags::default())?,
+        None => place.config.clone(),
+    };
+    look_up(state.tasks().iter().map(|task| &task.spec), &config, &place.surroundings)
 }
 
 fn root(state: &State) -> Option<std::path::PathBuf> {

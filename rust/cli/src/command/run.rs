@@ -8,18 +8,21 @@ use crate::conduct::{self, Conducted, Order, Work};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
 use crate::record::{LogFolder, state_dir, write_reports};
+use crate::secrets;
 use crate::signals::{self, Signals};
+use crate::surroundings::Surroundings;
 use crate::terminal;
 use crate::workflow::{Part, part};
 use dirigent_core::decide::Input;
 use dirigent_core::event::Verdict;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Workflow};
+use dirigent_core::spec::{Action, Task, Workflow};
 use dirigent_core::state::State;
 use dirigent_core::text::{OsText, printable};
+use dirigent_process::Secrets;
 use dirigent_process::worker::adopt_orphans;
-use dirigent_project::RunSettings;
 use dirigent_project::value::ReportKind;
+use dirigent_project::{Config, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +62,7 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         jobs: settings.jobs.value,
         fail_fast: settings.fail_fast.value,
         root: Some(selected.config.root().unwrap_or(&selected.found.root)),
+        secrets: look_up(workflow.tasks(), &selected.config, &selected.surroundings)?,
         ..order(&state_dir)?
     };
     see_through(settings, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
@@ -85,6 +89,7 @@ fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
         jobs: settings.jobs.value.or(root.jobs),
         fail_fast: if said { settings.fail_fast.value } else { root.fail_fast },
         root: Some(config.root().unwrap_or(root.folder())),
+        secrets: look_up(workflow.tasks(), &config, &Surroundings::look()?)?,
         ..order(&state_dir)?
     };
     see_through(settings, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
@@ -121,7 +126,21 @@ pub(super) fn order(state_dir: &Path) -> Result<Order<'_>, CliError> {
         root: None,
         guard: std::env::current_exe().map_err(CliError::io("find", Path::new("this program")))?,
         adopts_orphans: true,
+        secrets: Arc::default(),
     })
+}
+
+/// Looks up what the tasks are to have of secrets, and says what is not as it should be with them.
+pub(super) fn look_up<'a>(
+    tasks: impl IntoIterator<Item = &'a Arc<Task>>,
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<Arc<Secrets>, CliError> {
+    let found = secrets::look_up(tasks, config, surroundings)?;
+    for warning in found.warnings {
+        terminal::say(&format!("warning: {warning}\n"));
+    }
+    Ok(found.secrets)
 }
 
 /// Starts a run and shows it until it is over.

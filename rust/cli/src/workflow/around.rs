@@ -96,7 +96,7 @@ impl Around {
         if argv.iter().any(|arg| arg.shown().contains('\0')) {
             return Err("an argument holds a null character".to_owned());
         }
-        let command = Command { argv, cwd: cwd.into(), env };
+        let command = Command { argv, cwd: cwd.into(), env, ..Command::default() };
         Ok(match script {
             Some(path) => Action::Script(Box::new(Script { path: path.into(), command })),
             None => Action::Command(Box::new(command)),

@@ -196,6 +196,8 @@ fn preview(task: &FileTask, folder: &Path) -> Action {
         argv: argv.into_iter().map(OsText::from).collect(),
         cwd: folder.into(),
         env: Vec::new(),
+        secrets: Vec::new(),
+        pass_env: None,
     };
     let run = |argv: Vec<String>| Action::Command(Box::new(command(argv)));
     match &task.action {

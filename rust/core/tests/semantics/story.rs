@@ -182,7 +182,8 @@ impl Run {
             for option in options.split_whitespace() {
                 match option {
                     "command" => {
-                        let command = Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() };
+                        let command =
+                            Command { argv: vec!["true".into()], cwd: "/".into(), ..Command::default() };
                         action = Action::Command(Box::new(command));
                     }
                     "approval" => action = Action::Approval { prompt: "well?".into(), wants_value: false },

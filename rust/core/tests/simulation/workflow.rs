@@ -125,7 +125,7 @@ impl Taste {
             return Action::Approval { prompt: "go on?".into(), wants_value: false };
         }
         if chance.percent(self.commands) {
-            let command = Command { argv: vec!["true".into()], cwd: "/".into(), env: Vec::new() };
+            let command = Command { argv: vec!["true".into()], cwd: "/".into(), ..Command::default() };
             return Action::Command(Box::new(command));
         }
         Action::Function { function: "simulated.function".into(), code: None }

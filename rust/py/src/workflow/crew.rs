@@ -69,12 +69,14 @@ impl Crew {
                 argv: argv.into_iter().map(Into::into).collect(),
                 cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()).into(),
                 env: env.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect(),
+                ..Command::default()
             },
             limits: Limits { output_bytes: Some(1 << 20), ..Limits::default() },
             allowed_exit_codes: vec![0],
             leave_running: false,
             marks: vec![(MARK.to_owned(), self.id.clone())],
             folder: self.folder.join(number.to_string()),
+            secrets: Arc::default(),
         };
         if let Some(worker) = &*self.worker.lock().unwrap_or_else(PoisonError::into_inner) {
             worker.asker().carry_out(attempt);

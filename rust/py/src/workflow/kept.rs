@@ -6,6 +6,7 @@ use dirigent_core::value::{Encoding, Kept};
 use dirigent_journal::Artifacts;
 use dirigent_journal::artifact::MOST_BYTES;
 use dirigent_journal::known::digest;
+use dirigent_process::Secrets;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyIterator, PyList, PySet, PyString, PyTuple,
@@ -16,13 +17,18 @@ use std::fmt::Write;
 const MOST_LEVELS: usize = 32;
 
 /// Encodes a value. Never fails: a value that cannot be kept is told to be so.
-pub(crate) fn keep(value: &Bound<'_, PyAny>, artifacts: &Artifacts) -> Kept {
+pub(crate) fn keep(value: &Bound<'_, PyAny>, artifacts: &Artifacts, secrets: &Secrets) -> Kept {
     let mut text = String::new();
+    let holding = |names: Vec<&str>| {
+        let name = names.first()?;
+        Some(Kept::NotKept { why: format!("the secret `{name}` stands in it").into() })
+    };
     if write_json(value, &mut text, MOST_LEVELS).is_some() {
-        return artifacts.keep_json(text);
+        return holding(secrets.named_in(&text)).unwrap_or_else(|| artifacts.keep_json(text));
     }
     match pickled(value) {
-        Ok(bytes) => artifacts.keep(Encoding::Pickle, bytes, |bytes| base64(&bytes)),
+        Ok(bytes) => holding(secrets.named_in(&bytes))
+            .unwrap_or_else(|| artifacts.keep(Encoding::Pickle, bytes, |bytes| base64(&bytes))),
         Err(why) => Kept::NotKept { why: why.into() },
     }
 }

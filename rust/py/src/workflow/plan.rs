@@ -213,7 +213,7 @@ impl Plan {
     }
 
     /// Adds a task that runs a program.
-    #[pyo3(signature = (name, needs, argv, cwd, env, policy, extras))]
+    #[pyo3(signature = (name, needs, argv, cwd, env, secrets, policy, extras))]
     #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
     fn add_command(
         &mut self,
@@ -223,15 +223,16 @@ impl Plan {
         argv: Vec<OsString>,
         cwd: PathBuf,
         env: Vec<(OsString, Option<OsString>)>,
+        secrets: Vec<(OsString, String)>,
         policy: u32,
         extras: Option<Py<PyAny>>,
     ) -> PyResult<u32> {
-        let command = command(argv, cwd, env);
+        let command = command(argv, cwd, env, secrets);
         self.add(py, name, needs, policy, Kind::Command(Box::new(command)), extras)
     }
 
     /// Adds a task that runs a script.
-    #[pyo3(signature = (name, needs, path, argv, cwd, env, policy, extras))]
+    #[pyo3(signature = (name, needs, path, argv, cwd, env, secrets, policy, extras))]
     #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
     fn add_script(
         &mut self,
@@ -242,10 +243,12 @@ impl Plan {
         argv: Vec<OsString>,
         cwd: PathBuf,
         env: Vec<(OsString, Option<OsString>)>,
+        secrets: Vec<(OsString, String)>,
         policy: u32,
         extras: Option<Py<PyAny>>,
     ) -> PyResult<u32> {
-        let script = dirigent_core::spec::Script { path: path.into(), command: command(argv, cwd, env) };
+        let script =
+            dirigent_core::spec::Script { path: path.into(), command: command(argv, cwd, env, secrets) };
         self.add(py, name, needs, policy, Kind::Script(Box::new(script)), extras)
     }
 
@@ -550,11 +553,18 @@ impl Plan {
     }
 }
 
-fn command(argv: Vec<OsString>, cwd: PathBuf, env: Vec<(OsString, Option<OsString>)>) -> Command {
+fn command(
+    argv: Vec<OsString>,
+    cwd: PathBuf,
+    env: Vec<(OsString, Option<OsString>)>,
+    secrets: Vec<(OsString, String)>,
+) -> Command {
     Command {
         argv: argv.into_iter().map(Into::into).collect(),
         cwd: cwd.into(),
         env: env.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))).collect(),
+        secrets: secrets.into_iter().map(|(variable, name)| (variable.into(), name)).collect(),
+        ..Command::default()
     }
 }
 

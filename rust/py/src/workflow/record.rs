@@ -11,8 +11,22 @@ use dirigent_core::text::printable;
 use dirigent_journal::store::Durability;
 use dirigent_journal::{RunWriter, Store};
 use pyo3::prelude::*;
+use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
+
+/// What a run has that is not in its tasks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    pub(crate) max_concurrency: u32,
+    pub(crate) fail_fast: bool,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) seed: u64,
+    /// Whether tasks that completed may do something else now.
+    pub(crate) keeps_changed: bool,
+}
 
 /// What a run is recorded with, and what is recorded of it; `None` where it is not.
 pub(crate) type Opened = Option<(Arc<Store>, RunWriter, Vec<Event>)>;

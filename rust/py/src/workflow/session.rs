@@ -1,10 +1,11 @@
 //! One run of a workflow declared in Python, and what Python asks of it.
 
 use crate::fault::{misused, raised};
+use crate::secrets::Secrets;
 use crate::waiting::{hold, this_thread, wait};
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
-use crate::workflow::record::{changed, fit, open};
+use crate::workflow::record::{Options, changed, fit, open};
 use crate::workflow::seat::Seat;
 use crate::workflow::shared::{Door, Group, Raised, Shared, own_name};
 use crate::workflow::total::SLOTS;
@@ -12,10 +13,11 @@ use dirigent_cli::VERSION;
 use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::new_run_id;
+use dirigent_cli::secrets::keep_out;
 use dirigent_cli::surroundings::origin;
 use dirigent_core::event::{CancelReason, Event};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::spec::{Resource, Task};
+use dirigent_core::spec::Task;
 use dirigent_core::state::{State, TaskStatus};
 use dirigent_engine::run::{Config, Record, attempt_folder, mark};
 use dirigent_engine::{EngineError, Feed, News, Run};
@@ -26,7 +28,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use serde::Deserialize;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -35,19 +36,6 @@ use std::os::raw::c_long;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// What a run has that is not in its tasks.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Options {
-    max_concurrency: u32,
-    fail_fast: bool,
-    timeout_ms: Option<u64>,
-    resources: Vec<Resource>,
-    seed: u64,
-    /// Whether tasks that completed may do something else now.
-    keeps_changed: bool,
-}
 
 /// Where the tasks are, by name, as far as somebody asked.
 #[derive(Default)]
@@ -81,7 +69,7 @@ impl Session {
     /// Checks a plan and prepares a run of it, which is recorded unless `durability` is `none`. `resume` is the id of a
     /// recorded run of the same tasks that is to go on.
     #[new]
-    #[pyo3(signature = (plan, name, guard, state_dir, options, durability, resume=None))]
+    #[pyo3(signature = (plan, name, guard, state_dir, options, durability, resume=None, secrets=None))]
     #[allow(clippy::too_many_arguments, reason = "called by the package alone")]
     fn new(
         py: Python<'_>,
@@ -92,6 +80,7 @@ impl Session {
         options: &str,
         durability: &str,
         resume: Option<String>,
+        secrets: Option<&Secrets>,
     ) -> PyResult<Self> {
         let options: Options = serde_json::from_str(options)
             .map_err(|error| misused(py, format!("the options of a run make no sense: {error}"), None))?;
@@ -101,6 +90,8 @@ impl Session {
             _ => Some(Durability::Process),
         };
         let (workflow, built) = plan.workflow(py, name)?;
+        let secrets = secrets.map(|secrets| Arc::clone(&secrets.0)).unwrap_or_default();
+        let workflow = keep_out(workflow, &secrets).map_err(|error| raised(py, error))?;
         let is_new = resume.is_none();
         let id = match resume {
             None => new_run_id(),
@@ -111,11 +102,15 @@ impl Session {
         let folder = run_folder(&state_dir, &id);
         let artifacts = opened.as_ref().map(|(store, ..)| store.artifacts());
         let store = opened.as_ref().map(|(store, ..)| Arc::clone(store));
-        let shared = Arc::new(Shared { folder: folder.clone(), artifacts, store, ..Shared::default() });
+        let hidden = Arc::clone(&secrets);
+        let shared =
+            Shared { folder: folder.clone(), artifacts, store, secrets: hidden, ..Shared::default() };
+        let shared = Arc::new(shared);
         let Built { calls, functions, .. } = built;
         shared.take_in(py, calls, &functions);
         let slots = SLOTS.clone();
-        let config = Config { guard, version: VERSION, adopts_orphans: false, folder, slots, judge: None };
+        let config =
+            Config { guard, version: VERSION, adopts_orphans: false, folder, slots, judge: None, secrets };
         let recorded_events = opened.as_ref().map_or(0, |(_, _, recorded)| recorded.len() as u64);
         let (record, begin) = match opened {
             Some((store, writer, recorded)) if !is_new => {
@@ -162,6 +157,12 @@ impl Session {
     #[getter]
     fn recorded_events(&self) -> u64 {
         self.recorded_events
+    }
+
+    /// What its functions must not print.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets(Arc::clone(&self.shared.secrets))
     }
 
     /// Its id.

@@ -16,6 +16,7 @@ use dirigent_core::value::Kept;
 use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
 use dirigent_journal::{Artifacts, Store};
+use dirigent_process::Secrets;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -91,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
     pub(crate) artifacts: Option<Artifacts>,
+    /// What must not be recorded.
+    pub(crate) secrets: Arc<Secrets>,
     /// Where the run is recorded, if it is and goes on here.
     pub(crate) store: Option<Arc<Store>>,
     /// Whether it came from elsewhere and nobody said that it is trusted.
@@ -434,7 +437,7 @@ impl Shared {
     }
 
     pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
-        let kept = self.artifacts.as_ref().map(|to| Arc::new(kept::keep(value.bind(py), to)));
+        let kept = self.artifacts.as_ref().map(|to| Arc::new(kept::keep(value.bind(py), to, &self.secrets)));
         self.keep(py, job.0, value);
         self.report(job, Outcome::Returned, wall_us, kept);
     }
