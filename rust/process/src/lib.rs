@@ -13,6 +13,7 @@ compile_error!("dirigent-process supports Linux only so far");
 
 pub mod fault;
 pub mod output;
+mod identity;
 mod wire;
 mod clock;
 mod table;
@@ -26,5 +27,6 @@ pub mod worker;
 
 pub use attempt::Attempt;
 pub use fault::ProcessError;
+pub use identity::Identity;
 pub use leftover::end_leftovers;
 pub use worker::{Asker, Config, Report, Worker};

@@ -5,7 +5,7 @@ use crate::wrong::Wrong;
 use crate::{moment, wall};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A tick that is looked at so late, in milliseconds, was missed.
@@ -18,7 +18,7 @@ pub const MOST_COUNTED: usize = 100;
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// What becomes of ticks that were missed, because nobody looked or the machine slept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CatchUp {
     /// Nothing.

@@ -1,6 +1,7 @@
 //! Time zones by name, as the system knows them.
 
 use crate::wrong::Wrong;
+use jiff::Timestamp;
 use jiff::tz::{TimeZone, db};
 
 /// The zone of this name.
@@ -27,4 +28,12 @@ pub fn names() -> Vec<String> {
 /// The zone that this system is set to; UTC where it does not say.
 pub fn of_system() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
+}
+
+/// A moment in ISO 8601 to the second, as the zone's clock shows it, with its offset.
+pub fn shown(at_ms: i64, zone: &TimeZone) -> String {
+    match Timestamp::from_millisecond(at_ms) {
+        Ok(moment) => moment.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+        Err(_) => format!("{at_ms} ms"),
+    }
 }
