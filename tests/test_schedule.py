@@ -434,6 +434,23 @@ def test_what_is_not_there_is_told(project: Project, tmp_path: Path) -> None:
     assert "a schedule belongs to a project" in project.ask("schedule", codes=(2,)).stderr
 
 
+def test_the_guide_is_true(project: Project) -> None:
+    guide = (ROOT / "docs" / "schedules.md").read_text()
+    (config,) = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (project.folder / "dirigent.yaml").write_text(config)
+    project.script("poll", SIGN)
+    write_script(project.folder / "etl" / "load.sh", "true")
+    *lines, last = [line.partition("  #")[0].split() for line in commands.splitlines()]
+    for line in lines:
+        project.ask(*line[1:])
+    assert last == ["dirigent", "schedule", "run"]
+    assert project.end(project.scheduler()) == 128 + signal.SIGTERM
+    assert len(project.lines()) == 1
+    told = project.told("nightly")
+    assert (told["catch_up"], told["overlap"], len(told["next"])) == ("last", "skip", 5)
+
+
 def test_an_idle_scheduler_does_nothing(project: Project) -> None:
     project.schedules(**{f"s{number}": {"run": "s.sh", "cron": f"{number} 3 1 1 *"} for number in range(50)})
     scheduler = project.scheduler()
@@ -442,9 +459,12 @@ def test_an_idle_scheduler_does_nothing(project: Project) -> None:
     def wakes() -> int:
         return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.MULTILINE)[0])
 
-    asleep = Path(f"/proc/{scheduler.pid}/wchan")
-    wait_for("sleep", lambda: "poll" in asleep.read_text() or "sleep" in asleep.read_text() or wakes() > 0)
-    time.sleep(0.5)
+    def is_still() -> bool:
+        before = wakes()
+        time.sleep(0.5)
+        return wakes() == before
+
+    wait_for("sleep", is_still)
     before = wakes()
     time.sleep(2)
     assert wakes() == before

@@ -1,6 +1,6 @@
 //! The schedules of the project with all that carrying them out takes: what is run, where, and what may go wrong with it.
 
-use crate::args::{Cli, RunArgs, Verb};
+use crate::args::{Cli, Verb};
 use crate::fault::CliError;
 use clap::Parser;
 use dirigent_project::diagnose::did_you_mean;
@@ -69,23 +69,22 @@ pub(super) fn called(jobs: Vec<Job>, name: &str) -> Result<Job, CliError> {
 
 fn job(declared: Declared, document: &Document, config: &Config) -> Result<Job, CliError> {
     let run = &declared.run;
-    let args = parsed(&run.value).map_err(|message| {
+    let grace = grace(&run.value).map_err(|message| {
         let message = format!("`schedules.{}.run`: {message}", declared.name);
         let wrong = document.diagnostic(Severity::Error, "config.invalid_value", run.span.clone(), message);
         let hint = "give it what is typed after `dirigent run`: a target, or a list of a target and options";
         CliError::Project(Diagnostic { hint: Some(hint.to_owned()), ..wrong }.into())
     })?;
-    let grace = args.grace.map_or(config.run.grace.value, |grace| grace.0);
-    Ok(Job { declared, patience: grace + AFTER_GRACE })
+    Ok(Job { declared, patience: grace.unwrap_or(config.run.grace.value) + AFTER_GRACE })
 }
 
-/// The arguments of `dirigent run`, as it would understand them.
-fn parsed(args: &[String]) -> Result<RunArgs, String> {
+/// Sees that these are arguments of `dirigent run`, and returns the grace they give.
+fn grace(args: &[String]) -> Result<Option<Duration>, String> {
     let line = ["dirigent", "run"].into_iter().chain(args.iter().map(String::as_str));
     match Cli::try_parse_from(line) {
         Ok(Cli { verb: Verb::Run(args) }) => match args.selection.targets.is_empty() {
             true => Err("it names no target".to_owned()),
-            false => Ok(args),
+            false => Ok(args.grace.map(|grace| grace.0)),
         },
         Ok(_) => Err("it is not what `dirigent run` takes".to_owned()),
         Err(error) => {
