@@ -155,7 +155,8 @@ mod tests {
             &["01:45 +11"],
         );
         check("0 0 * * *", "America/Havana", "2026-11-01T03:00:00Z", "2026-11-01T08:00:00Z", &["00:00 -04"]);
-        // From inside of the second hour.
+        // Up to, and from, inside of the second hour.
+        check("45 2 * * *", "Europe/Berlin", from, "2026-10-25T01:10:00Z", &["02:45 +02"]);
         check("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", "2026-10-25T03:00:00Z", &[]);
     }
 

@@ -117,10 +117,9 @@ impl Carrier {
     fn take_one(&mut self, tick: Waiting, now_ms: i64) -> Result<(), CliError> {
         let job = tick.job;
         let count = self.waiting.iter().filter(|waiting| waiting.job == job).count();
-        let has_own = count > 0 || self.running.iter().any(|running| running.job == job);
         match self.jobs[job].declared.overlap {
             _ if tick.is_patient && count < MOST_WAITING => {}
-            Overlap::Skip if has_own => return self.note(&tick, TickOutcome::Skipped, now_ms),
+            Overlap::Skip if count > 0 => return self.note(&tick, TickOutcome::Skipped, now_ms),
             Overlap::Queue | Overlap::Skip if count >= MOST_WAITING => {
                 return self.note(&tick, TickOutcome::Skipped, now_ms);
             }

@@ -100,6 +100,8 @@ mod tests {
     struct Stage {
         folder: tempfile::TempDir,
         now_ms: Cell<i64>,
+        /// Whether what was started is seen through before the clock goes on.
+        is_patient: Cell<bool>,
     }
 
     impl Stage {
@@ -108,7 +110,7 @@ mod tests {
             let program = folder.path().join("program");
             std::fs::write(&program, "#!/bin/sh\necho $DIRIGENT_TICK >> ledger\n").expect("written");
             std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("may be run");
-            Self { folder, now_ms: Cell::new(0) }
+            Self { folder, now_ms: Cell::new(0), is_patient: Cell::new(true) }
         }
 
         /// Starts a scheduler, has it look at the clock at these hours, and ends it.
@@ -129,10 +131,19 @@ mod tests {
             for hour in hours {
                 self.now_ms.set(hour * DAY_MS / 24);
                 keeper.turn().expect("turned");
-                while !keeper.carrier.is_idle() {
-                    std::thread::sleep(Duration::from_millis(2));
-                    keeper.carrier.look(self.now_ms.get()).expect("looked");
+                if self.is_patient.get() {
+                    self.see_through(&mut keeper);
                 }
+            }
+            std::fs::write(self.path("go"), "").expect("written");
+            self.see_through(&mut keeper);
+        }
+
+        /// Waits until nothing runs and nothing waits.
+        fn see_through(&self, keeper: &mut Keeper<'_>) {
+            while !keeper.carrier.is_idle() {
+                std::thread::sleep(Duration::from_millis(2));
+                keeper.carrier.look(self.now_ms.get()).expect("looked");
             }
         }
 
@@ -215,6 +226,29 @@ mod tests {
                 (days.iter().map(ToString::to_string).collect(), recorded)
             );
         }
+    }
+
+    #[test]
+    fn what_is_made_up_comes_one_after_the_other_and_a_new_tick_is_left_out_meanwhile() {
+        let stage = Stage::new();
+        let wait = "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
+        std::fs::write(stage.path("program"), wait).expect("written");
+        stage.is_patient.set(false);
+        stage.looks_at(&[three(1), three(4) + 2, three(5)], &format!("{DAILY}, catch_up: all"));
+        assert_eq!(stage.days(), ["02", "03", "04"]);
+        assert_eq!(stage.recorded()[3], (5, TickOutcome::Skipped, 1));
+    }
+
+    #[test]
+    fn of_those_that_would_replace_each_other_the_newest_waits() {
+        let stage = Stage::new();
+        let wait = "#!/bin/sh\ntrap '' TERM; while [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
+        std::fs::write(stage.path("program"), wait).expect("written");
+        stage.is_patient.set(false);
+        stage.looks_at(&[three(1), three(2), three(3), three(4)], &format!("{DAILY}, overlap: replace"));
+        assert_eq!(stage.days(), ["02", "04"]);
+        let replaced = |day| (day, TickOutcome::Replaced, 1);
+        assert_eq!(stage.recorded(), [replaced(2), replaced(3), (4, TickOutcome::Ran, 1)]);
     }
 
     #[test]
