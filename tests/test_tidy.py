@@ -22,7 +22,17 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 
 #: A crate uses only crates on lower floors.
-FLOORS = {"core": 0, "project": 1, "process": 1, "journal": 1, "report": 1, "engine": 2, "cli": 3, "py": 4}
+FLOORS = {
+    "core": 0,
+    "schedule": 0,
+    "project": 1,
+    "process": 1,
+    "journal": 1,
+    "report": 1,
+    "engine": 2,
+    "cli": 3,
+    "py": 4,
+}
 
 #: Names that say nothing: whatever stands in such a file belongs somewhere with a name.
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "managers"}

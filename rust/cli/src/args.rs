@@ -1,5 +1,7 @@
 //! What can be typed. Says nothing about what it means.
 
+pub(crate) mod schedule;
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dirigent_project::Flags;
 use dirigent_project::decode::from_text;
@@ -77,6 +79,8 @@ pub(crate) enum Verb {
     Gc(GcArgs),
     /// Looks for trouble in the state folder, and says the cure
     Doctor(DoctorArgs),
+    /// Runs what is due at its times, and shows what is when
+    Schedule(schedule::ScheduleArgs),
     /// Shows in some seconds how a killed run goes on
     Demo,
     /// Shows every setting and where it comes from

@@ -5,8 +5,9 @@ mod target;
 mod python;
 mod run;
 mod list;
-mod check;
 mod recorded;
+mod schedule;
+mod check;
 mod runs;
 mod show;
 mod logs;
@@ -74,6 +75,7 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Import(args) => export::import(&args),
         Verb::Gc(args) => gc::gc(&args),
         Verb::Doctor(args) => doctor::doctor(&args),
+        Verb::Schedule(args) => schedule::schedule(&args),
         Verb::Demo => demo::demo(),
         Verb::Report(args) => report::report(&args),
         Verb::Config(args) => config::config(&args),

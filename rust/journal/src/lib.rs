@@ -14,6 +14,7 @@ pub mod artifact;
 pub mod known;
 pub mod read;
 pub mod store;
+pub mod ticks;
 
 pub use artifact::Artifacts;
 pub use fault::JournalError;
@@ -22,3 +23,4 @@ pub use known::Known;
 pub use place::{DATABASE, attempt_folder, bytes_in, has_records, run_folder};
 pub use read::{ReadTo, Reader, RunRow};
 pub use store::{Durability, RunWriter, Store};
+pub use ticks::{Claim, Paused, Tick, TickOutcome, Wish, tick_log};

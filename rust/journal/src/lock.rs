@@ -73,6 +73,16 @@ impl RunLock {
             Err(_) => Some(read_holder(&mut file)),
         }
     }
+
+    /// The process that holds the lock in the folder of a run, or held it last.
+    pub(crate) fn last_pid(folder: &Path) -> Option<u32> {
+        let path = folder.join(NAME);
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.contains(&path) {
+            return Some(std::process::id());
+        }
+        fs::read_to_string(&path).ok()?.lines().next()?.parse().ok()
+    }
 }
 
 impl Drop for RunLock {

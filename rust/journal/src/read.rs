@@ -338,6 +338,14 @@ impl Reader {
         Ok(events)
     }
 
+    /// Asks a question of another module.
+    pub(crate) fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        question(&self.connection).map_err(JournalError::database("read", &self.database))
+    }
+
     /// Looks at every page of the database.
     ///
     /// # Errors

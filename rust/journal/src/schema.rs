@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHECKED_BYTES: u64 = 1 << 20;
 
 /// Each version's step from the one before.
-const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 4] = [first, second, third, fourth];
+const MIGRATIONS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 5] = [first, second, third, fourth, fifth];
 
 /// The format this build writes.
 pub(crate) const FORMAT: u32 = MIGRATIONS.len() as u32;
@@ -95,6 +95,40 @@ fn fourth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
              at_ms INTEGER NOT NULL,
              actor TEXT NOT NULL
          );",
+    )
+}
+
+/// When what was carried out by schedules.
+fn fifth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE schedules (
+             name TEXT PRIMARY KEY,
+             -- How its times are written: another text starts afresh.
+             timing TEXT NOT NULL,
+             -- Ticks up to here are dealt with, whether they are recorded or not.
+             since_ms INTEGER NOT NULL,
+             paused_at_ms INTEGER,
+             paused_by TEXT,
+             seal BLOB
+         ) WITHOUT ROWID;
+         CREATE TABLE ticks (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             schedule TEXT NOT NULL,
+             tick_ms INTEGER NOT NULL,
+             by_hand INTEGER NOT NULL,
+             claimed_at_ms INTEGER NOT NULL,
+             claimed_by TEXT NOT NULL,
+             process TEXT,
+             -- What follows is filled in when the tick ends.
+             ended_at_ms INTEGER,
+             outcome TEXT,
+             exit_code INTEGER,
+             run TEXT,
+             count INTEGER NOT NULL,
+             seal BLOB,
+             UNIQUE (schedule, tick_ms)
+         );
+         CREATE INDEX open_ticks ON ticks (schedule) WHERE outcome IS NULL;",
     )
 }
 

@@ -23,6 +23,18 @@ pub(crate) const RUNS: Sealed = Sealed {
 pub(crate) const KNOWN: Sealed =
     Sealed { columns: "key, origin, at_ms, wall_us, value, logs, outputs", table: "known", key: "key" };
 
+/// What is known of schedules.
+pub(crate) const SCHEDULES: Sealed =
+    Sealed { columns: "name, timing, since_ms, paused_at_ms, paused_by", table: "schedules", key: "name" };
+
+/// Ticks of schedules.
+pub(crate) const TICKS: Sealed = Sealed {
+    columns: "number, schedule, tick_ms, by_hand, claimed_at_ms, claimed_by, process, ended_at_ms, outcome, exit_code, \
+              run, count",
+    table: "ticks",
+    key: "number",
+};
+
 impl Sealed {
     /// A question for the covered columns with the seal behind them; `rest` says of which rows.
     pub(crate) fn select(&self, rest: &str) -> String {

@@ -55,6 +55,18 @@ struct Writer {
     looked: Instant,
 }
 
+impl Writer {
+    /// Has the commits to come wait for the disk, or not.
+    fn sync(&mut self, wants_sync: bool) -> rusqlite::Result<()> {
+        if self.is_synced != wants_sync {
+            let level = if wants_sync { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.is_synced = wants_sync;
+        }
+        Ok(())
+    }
+}
+
 /// Something asked of a run from outside of its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -265,6 +277,17 @@ impl Store {
         sweep().map_err(JournalError::database("sweep", &self.database))
     }
 
+    /// Makes a change that is on the disk itself when this returns.
+    pub(crate) fn synced<T>(
+        &self,
+        change: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        let mut writer = self.lock();
+        self.look(&mut writer)?;
+        let synced = writer.sync(true).and_then(|()| change(&mut writer.connection));
+        synced.map_err(|error| self.fault("write to", error))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -344,11 +367,7 @@ impl RunWriter {
         let next_seq = self.next_seq + events.len() as u64;
         let (number, imported) = (self.number, self.imported.as_deref());
         let mut write = || -> rusqlite::Result<i64> {
-            if writer.is_synced != wants_sync {
-                let level = if wants_sync { "FULL" } else { "NORMAL" };
-                writer.connection.pragma_update(None, "synchronous", level)?;
-                writer.is_synced = wants_sync;
-            }
+            writer.sync(wants_sync)?;
             let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let number = match (number, &first.fact) {
                 (Some(number), _) => number,

@@ -16,6 +16,7 @@ mod disguise;
 pub mod mask;
 pub mod secret;
 pub mod output;
+mod identity;
 mod wire;
 mod clock;
 mod table;
@@ -29,6 +30,7 @@ pub mod worker;
 
 pub use attempt::Attempt;
 pub use fault::ProcessError;
+pub use identity::Identity;
 pub use leftover::end_leftovers;
 pub use secret::Secrets;
 pub use worker::{Asker, Config, Report, Worker};

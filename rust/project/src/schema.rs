@@ -7,9 +7,11 @@ use crate::diagnose::Severity;
 use crate::document::{Document, Span};
 use crate::fault::ProjectError;
 use crate::pattern::Patterns;
+use crate::schedule::{Declared, ScheduleFile};
 use crate::secret::{SecretUses, SecretsTable, is_variable};
 use crate::value::{Args, Argv, Count, ExitCode, Limit, Location, Megabytes, Pause, Reports, Skip, Texts};
 use ignore::gitignore::GitignoreBuilder;
+use jiff::tz::TimeZone;
 use serde::Deserialize as DeriveDeserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
@@ -33,6 +35,8 @@ pub struct ConfigFile {
     pub default: ScriptFile,
     /// Settings of the scripts that a path or glob means.
     pub scripts: Entries<ScriptFile>,
+    /// What runs at which times.
+    pub schedules: Entries<ScheduleFile>,
     /// Named tasks; read as those of a workflow file are.
     pub jobs: Elsewhere,
     /// Not yet.
@@ -169,7 +173,23 @@ impl ConfigFile {
         let file: Self = decode(document)?;
         file.check()
             .map_err(|(code, span, message)| document.diagnostic(Severity::Error, code, span, message))?;
+        file.schedules(document, &TimeZone::UTC)?;
         Ok(file)
+    }
+
+    /// The schedules, each found to make sense.
+    ///
+    /// # Errors
+    /// One does not.
+    pub fn schedules(
+        &self,
+        document: &Document,
+        system_zone: &TimeZone,
+    ) -> Result<Vec<Declared>, ProjectError> {
+        let declared = |(name, schedule): &(_, ScheduleFile)| {
+            schedule.declared(name, document, system_zone).map_err(ProjectError::Invalid)
+        };
+        self.schedules.0.iter().map(declared).collect()
     }
 
     /// What the kinds of the values alone cannot say.

@@ -7,9 +7,11 @@ use crate::document::{Document, EXTENSIONS, Node, NodeKind, shown_path};
 use crate::fault::ProjectError;
 use crate::pattern::is_exact;
 use crate::run::{Explained, Flags, Origin, RUN_SETTINGS, RunSettings};
+use crate::schedule::Declared;
 use crate::schema::{ConfigFile, TimeoutOverride, bare_extension};
 use crate::script::{ScriptSettings, ScriptTable};
 use crate::secret::SecretSource;
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +31,8 @@ pub struct Sources {
 }
 
 /// Variables that begin as settings do and are none: what every attempt is given, and what tests and tools use.
-const OTHER_VARIABLES: [&str; 6] = ["RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG"];
+const OTHER_VARIABLES: [&str; 8] =
+    ["RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG", "SCHEDULE", "TICK"];
 
 /// The configuration that counts.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +99,13 @@ impl Config {
             sources.user_dir.as_deref().map(|dir| only_file(dir, "config")).transpose()?.flatten()
         {
             let (document, file) = load_checked(&path)?;
+            if let Some((name, _)) = file.schedules.0.first() {
+                let message = "a schedule belongs to a project, and this is the file of a user".to_owned();
+                let span = name.span.clone();
+                let wrong = document.diagnostic(Severity::Error, "config.invalid_value", span, message);
+                let hint = Some("move it into the project's file".to_owned());
+                return Err(Diagnostic { hint, ..wrong }.into());
+            }
             config.add(document, file, false);
         }
         let project_file = match sources.project_file {
@@ -132,6 +142,20 @@ impl Config {
     /// The project file, where there is one.
     pub fn project_document(&self) -> Option<&Document> {
         self.layers.iter().rev().find(|layer| layer.is_project).map(|layer| &layer.document)
+    }
+
+    /// The schedules of the project file with that file, each found to make sense. Those without a zone of their own are
+    /// meant in `system_zone`.
+    ///
+    /// # Errors
+    /// One does not make sense.
+    pub fn schedules(
+        &self,
+        system_zone: &TimeZone,
+    ) -> Result<Option<(Vec<Declared>, &Document)>, ProjectError> {
+        let project = self.layers.iter().find(|layer| layer.is_project);
+        let declared = |layer: &Layer| layer.file.schedules(&layer.document, system_zone);
+        project.map(|layer| Ok((declared(layer)?, &layer.document))).transpose()
     }
 
     /// The files that were read, lowest layer first.

@@ -82,6 +82,7 @@ fn look(args: &CheckArgs) -> Result<Looked, CliError> {
         return Err(selected.nothing());
     }
     let workflow = selected.workflow(&[])?;
+    super::schedule::check(&selected.config)?;
     let unmatched = selected.unmatched();
     let mut warnings = selected.notices();
     for warning in &unmatched {
