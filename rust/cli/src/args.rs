@@ -1,5 +1,9 @@
 //! What can be typed. Says nothing about what it means.
 
+mod graph;
+
+pub(crate) use graph::GraphArgs;
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dirigent_project::Flags;
 use dirigent_project::decode::from_text;
@@ -43,6 +47,8 @@ pub(crate) enum Verb {
     List(ListArgs),
     /// Checks configuration and scripts without running anything
     Check(ListArgs),
+    /// Draws what would run, or a recorded run, and what waits for what
+    Graph(GraphArgs),
     /// Lists the recorded runs, the newest first
     Runs(RunsArgs),
     /// Shows a recorded run, or one of its tasks

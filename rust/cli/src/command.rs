@@ -7,6 +7,7 @@ mod run;
 mod list;
 mod check;
 mod recorded;
+mod graph;
 mod runs;
 mod show;
 mod logs;
@@ -56,6 +57,7 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Run(args) => run::run(&args),
         Verb::List(args) => list::list(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Graph(args) => graph::graph(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
         Verb::Logs(args) => logs::logs(&args),

@@ -10,6 +10,7 @@ mod run;
 mod results;
 mod records;
 mod workflow;
+mod pictures;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -45,6 +46,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::recorded_runs, module)?)?;
     module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

@@ -17,6 +17,7 @@ pub mod text;
 mod mermaid;
 mod dot;
 pub mod picture;
+mod cell;
 pub mod summary;
 pub mod script_result;
 pub mod json;
@@ -25,6 +26,7 @@ mod junit;
 mod html;
 pub mod format;
 
+pub use cell::cell;
 pub use drawing::{Detail, Drawing, NotFolded};
 pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};

@@ -54,7 +54,7 @@ fn escaped(text: &str) -> String {
         let is_plain = c.is_alphanumeric() || matches!(c, ' ' | '/' | ',' | '·' | '…');
         // At the beginning these would make a list.
         let is_inner = at > 0 && matches!(c, '-' | '.' | ':' | '_');
-        let is_list = c == '.' && text[..at].chars().all(|c| c.is_ascii_digit());
+        let is_list = text[at..].starts_with(". ") && text[..at].chars().all(|c| c.is_ascii_digit());
         if (is_plain || is_inner) && !is_list {
             out.push(c);
         } else {

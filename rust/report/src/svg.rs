@@ -39,6 +39,11 @@ impl Theme {
             Self::Dark => "dark",
         }
     }
+
+    /// The theme of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|theme| theme.name() == name)
+    }
 }
 
 const MARGIN: f64 = 20.0;
