@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 
 from dirigent import _native
-from dirigent._errors import UsageError
+from dirigent._errors import UsageError, WorkflowError
 
 #: The form that the end of a file's name means.
-_FORMS = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".txt": "text"}
+_FORMS = {
+    ".svg": "svg",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".txt": "text",
+}
 
 
 class Graph:
@@ -97,6 +105,14 @@ class RunGraph(Graph):
 
     def _draw(self, manner: tuple[str, str, list[str], bool]) -> str:
         return _native.draw_run(self._session, manner)
+
+
+def shown(thing: object, graph: Graph) -> dict[str, str]:
+    """How a notebook shows something that has a graph. What cannot be drawn, such as a circle, is only named."""
+    bundle = {"text/plain": repr(thing)}
+    with contextlib.suppress(WorkflowError):
+        bundle["text/html"] = graph._draw(("cell", "auto", [], False))
+    return bundle
 
 
 def _names(unfold: Iterable[str | int]) -> list[str]:

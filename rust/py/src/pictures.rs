@@ -70,7 +70,11 @@ struct Wanted {
 impl Wanted {
     fn new(py: Python<'_>, (form, theme, unfold, whole): Manner) -> PyResult<Self> {
         let none = |what: &str, name: &str, known: &str| {
-            misused(py, format!("there is no {what} `{}`", printable(name)), Some(format!("name one of {known}")))
+            misused(
+                py,
+                format!("there is no {what} `{}`", printable(name)),
+                Some(format!("name one of {known}")),
+            )
         };
         let picture = match form.as_str() {
             "cell" => None,

@@ -25,7 +25,11 @@ pub fn cell(drawing: &Drawing, state: Option<&State>) -> String {
 }
 
 fn write(out: &mut String, drawing: &Drawing, state: Option<&State>) -> Result {
-    write!(out, "<div class=\"dirigent-cell\">\n<div style=\"overflow:auto\">\n{}</div>\n", svg::draw(drawing, Theme::Auto))?;
+    write!(
+        out,
+        "<div class=\"dirigent-cell\">\n<div style=\"overflow:auto\">\n{}</div>\n",
+        svg::draw(drawing, Theme::Auto)
+    )?;
     if let Some(state) = state {
         failures(out, state)?;
         for node in drawing.nodes.iter().filter(|node| node.kind == NodeKind::Folded) {
@@ -33,14 +37,21 @@ fn write(out: &mut String, drawing: &Drawing, state: Option<&State>) -> Result {
         }
     }
     let text = text::draw(drawing, 100, &|_, sign| sign.to_owned());
-    write!(out, "<details><summary>As text</summary><pre style=\"{PRE}\">{}</pre></details>\n</div>", Xml(&text))
+    write!(
+        out,
+        "<details><summary>As text</summary><pre style=\"{PRE}\">{}</pre></details>\n</div>",
+        Xml(&text)
+    )
 }
 
 /// The first failures, with the last lines of what each wrote.
 fn failures(out: &mut String, state: &State) -> Result {
     let is_failure = |task: &TaskIndex| state.task(*task).is_some_and(|task| task.status.is_failure());
     let first = state.first_failure().filter(is_failure);
-    let others = (0u32..state.tasks().len() as u32).map(TaskIndex).filter(is_failure).filter(|task| Some(*task) != first);
+    let others = (0u32..state.tasks().len() as u32)
+        .map(TaskIndex)
+        .filter(is_failure)
+        .filter(|task| Some(*task) != first);
     for task in first.into_iter().chain(others).take(MOST_FAILURES).filter_map(|task| state.task(task)) {
         let sentence = crate::task_sentence(state, task);
         writeln!(out, "<p style=\"margin:.4em 0\"><b>{}</b> {}</p>", Name(&task.spec.name), Name(&sentence))?;

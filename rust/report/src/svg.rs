@@ -106,7 +106,7 @@ impl<'a> Picture<'a> {
         let name = printable(&drawing.name);
         write!(
             out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"dirigent-graph\" data-theme=\"{}\" role=\"img\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"dirigent-graph dg-{}\" role=\"img\" \
              aria-label=\"{}\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
              font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">\n\
              <style>{}</style>\n\
@@ -275,7 +275,10 @@ fn leaf(out: &mut String, node: &Node, area: &Area) -> Result {
     write!(out, "<text class=\"note\" x=\"{}\" y=\"34\">{}</text>", n(x), Xml(&note))?;
     let total: usize = node.counts.iter().map(|(_, n)| n).sum();
     let (mut from, bar) = (x, room - 6.0);
-    for (status, count) in &node.counts {
+    // As on a bar of progress: first what is done, last what is still to come.
+    let is_done = |(status, _): &&(TaskStatus, usize)| *status == TaskStatus::Completed;
+    let (done, others): (Vec<&(TaskStatus, usize)>, Vec<_>) = node.counts.iter().partition(is_done);
+    for (status, count) in done.into_iter().chain(others) {
         let part = bar * *count as f64 / total as f64;
         write!(
             out,

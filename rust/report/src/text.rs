@@ -39,7 +39,9 @@ pub fn draw(drawing: &Drawing, columns: usize, paint: &dyn Fn(Option<TaskStatus>
     let name_columns = rows.rows.iter().map(left).filter(|width| *width <= most).max().unwrap_or(most);
     let notes: Vec<String> = drawing.nodes.iter().map(note).collect();
     let note_columns = notes.iter().map(|note| note.width()).filter(|width| *width <= 28).max().unwrap_or(0);
-    let mut text = format!("{}  {}\n", printable(&drawing.name), printable(&drawing.sentence));
+    let sentence = printable(&drawing.sentence);
+    let name = fitted(&printable(&drawing.name), columns.saturating_sub(sentence.width() + 2).max(20));
+    let mut text = fitted(&format!("{name}  {sentence}"), columns) + "\n";
     for row in &rows.rows {
         let node = &drawing.nodes[row.node];
         // Deep in a tree of wholes, rails give way to the name.

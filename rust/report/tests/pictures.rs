@@ -188,7 +188,7 @@ fn the_pictures_in_the_documentation_are_those_that_are_drawn() {
         ("small", whole(&finished(made::run(&made::SMALL)))),
         ("states", whole(&made::run(&ETL))),
         ("fan-out", whole(&made::fan_out())),
-        ("stages", whole(&made::large(600))),
+        ("stages", whole(&made::shards(200))),
     ];
     for (name, drawing) in pictures {
         let path = folder.join(format!("{name}.svg"));

@@ -75,11 +75,10 @@ svg.dirigent-graph{max-width:100%;height:auto}\
 .dirigent-graph .card,.dirigent-graph .frame,.dirigent-graph .more{stroke-width:1.3}\
 .dirigent-graph .more{fill:none}\
 .dirigent-graph .mark{fill-rule:evenodd}\
-.dirigent-graph .whole .frame{stroke-dasharray:none}\
 .dirigent-graph .failed>.card,.dirigent-graph .timed_out>.card{stroke-width:2.2}\
 .dirigent-graph .pending>.card,.dirigent-graph .skipped>.card{stroke-dasharray:4 3}";
 
-/// The style sheet of a picture.
+/// The style sheet of a picture. On a page with several it reaches all of them: those of another theme have another class.
 pub(super) fn style(theme: Theme) -> String {
     let mut out = String::from(SHAPES);
     let of = |theme: Theme, name: &str| {
@@ -87,7 +86,7 @@ pub(super) fn style(theme: Theme) -> String {
         colour.map_or("", |(_, light, dark)| if theme == Theme::Dark { dark } else { light })
     };
     let mut rule = |selector: &str, property: &str, name: &str| {
-        out.push_str(&format!(".dirigent-graph {selector}{{{property}:{}", of(theme, name)));
+        out.push_str(&format!(".dg-{} {selector}{{{property}:{}", theme.name(), of(theme, name)));
         if theme == Theme::Auto {
             out.push_str(&format!(";{property}:var(--dg-{name})"));
         }
@@ -117,13 +116,11 @@ pub(super) fn style(theme: Theme) -> String {
         let (light, dark) = (all(Theme::Light), all(Theme::Dark));
         // What the page says counts more than what the system says: this page's own word, or that of a notebook.
         out.push_str(&format!(
-            ".dirigent-graph{{{light}}}\
-             @media(prefers-color-scheme:dark){{.dirigent-graph{{{dark}}}}}\
-             [data-theme=light] .dirigent-graph,[data-jp-theme-light=true] .dirigent-graph,\
-             .vscode-light .dirigent-graph{{{light}}}\
-             [data-theme=dark] .dirigent-graph,[data-jp-theme-light=false] .dirigent-graph,\
-             .vscode-dark .dirigent-graph{{{dark}}}\
-             svg.dirigent-graph[data-theme=light]{{{light}}}svg.dirigent-graph[data-theme=dark]{{{dark}}}"
+            ".dg-auto{{{light}}}@media(prefers-color-scheme:dark){{.dg-auto{{{dark}}}}}\
+             [data-theme=light] .dg-auto,[data-jp-theme-light=true] .dg-auto,.vscode-light .dg-auto,\
+             svg.dg-auto[data-theme=light]{{{light}}}\
+             [data-theme=dark] .dg-auto,[data-jp-theme-light=false] .dg-auto,.vscode-dark .dg-auto,\
+             svg.dg-auto[data-theme=dark]{{{dark}}}"
         ));
     }
     out

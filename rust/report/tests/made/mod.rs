@@ -254,3 +254,22 @@ pub(crate) fn large(count: usize) -> Told {
     }
     told
 }
+
+/// A run of many shards: each is fetched and cleaned, ten together are merged, all are reported.
+pub(crate) fn shards(count: u32) -> Told {
+    let mut tasks = vec![task("list shards", Vec::new())];
+    tasks.extend((0..count).map(|i| task(&format!("fetch {i}"), vec![0])));
+    tasks.extend((0..count).map(|i| task(&format!("clean {i}"), vec![1 + i])));
+    let cleaned = |i: u32| 1 + count + i;
+    let merges = count / 10;
+    tasks.extend(
+        (0..merges).map(|i| task(&format!("merge {i}"), (i * 10..i * 10 + 10).map(cleaned).collect())),
+    );
+    tasks.push(task("report", (0..merges).map(|i| 1 + 2 * count + i).collect()));
+    let mut told = Told::of(tasks);
+    for i in 0..=2 * count * 4 / 5 {
+        told.fate(i, if i == count + 7 { "failed" } else { "done" });
+    }
+    (0..4).for_each(|i| told.fate(2 * count * 4 / 5 + 1 + i, "running"));
+    told
+}
