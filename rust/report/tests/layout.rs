@@ -60,6 +60,8 @@ fn is_around(mut node: u32, outer: u32, graph: &Graph) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn nothing_overlaps_and_what_stands_in_something_stays_there(graph in graphs(), down: bool) {
         let direction = if down { Direction::Down } else { Direction::Right };
@@ -107,7 +109,7 @@ proptest! {
 
 #[test]
 fn long_edges_run_around_nodes() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         let graph = flat(60, made::layered(60, seed));
         let picture = layout(&graph, Direction::Right, SPACING);
         for route in &picture.routes {
@@ -133,8 +135,8 @@ fn check(seed: u64, count: usize, most_crossings: u64) {
 fn crossings_are_no_more_than_they_were() {
     check(1, 30, 0);
     check(2, 30, 2);
-    check(1, 100, 51);
-    check(2, 100, 47);
+    check(1, 100, 45);
+    check(2, 100, 45);
     check(1, 1_000, 4_881);
 }
 

@@ -1,7 +1,8 @@
 //! The order of nodes on their layers, so that few edges cross. Knows no sizes and no places.
 //!
 //! Layers are sorted again and again by where their neighbours on the layer before, then after, stand on average; then
-//! those side by side change places where that helps. Of the best order found, each is moved to where it crosses least.
+//! those side by side change places where that helps. Of the best order found, each is moved to where it crosses least; a
+//! small one is disturbed, to see whether it settles better.
 //! How often depends on the size alone: the same graph always gives the same picture.
 
 use super::layers::Layered;
@@ -13,6 +14,11 @@ const MOST_ROUNDS: usize = 24;
 const WORK: usize = 300_000;
 /// How much work it may be to look for a better place for each, in steps of about one pair.
 const SIFTING_WORK: usize = 1_500_000;
+
+/// How often a small graph is disturbed, to see whether it settles better, and how much work that may be.
+const MOST_KICKS: usize = 200;
+const IDLE_KICKS: usize = 60;
+const KICKING_WORK: usize = 400_000;
 
 /// Orders the layers; returns how many pairs of edges cross.
 pub(super) fn order(graph: &mut Layered) -> u64 {
@@ -47,7 +53,38 @@ pub(super) fn order(graph: &mut Layered) -> u64 {
         }
         crossings = order.crossings(graph);
     }
+    // Small graphs are looked at closely, so there is time to look for something better.
+    let mut dice = Dice(0x5eed);
+    let kicks = (KICKING_WORK / (work + 1)).min(MOST_KICKS);
+    let mut idle = 0;
+    for _ in 0..kicks {
+        if crossings == 0 || idle == IDLE_KICKS || kicks < IDLE_KICKS {
+            break;
+        }
+        idle += 1;
+        let before = graph.layers.clone();
+        order.kick(graph, &mut dice);
+        let _ = order.sift(graph) && order.sift(graph);
+        let now = order.crossings(graph);
+        if now <= crossings {
+            idle = if now < crossings { 0 } else { idle };
+            crossings = now;
+        } else {
+            graph.layers = before;
+            graph.layers.iter().for_each(|layer| order.note(layer));
+        }
+    }
     crossings
+}
+
+/// Numbers as if by chance, the same each time: the linear congruential generator of D. Knuth's MMIX.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
 }
 
 /// Where each place stands on its layer.
@@ -145,6 +182,19 @@ impl Order {
             if !has_changed {
                 break;
             }
+        }
+    }
+
+    /// Mixes up some that stand side by side, on neighbouring layers.
+    fn kick(&mut self, graph: &mut Layered, dice: &mut Dice) {
+        let first = dice.below(graph.layers.len());
+        for layer in graph.layers.iter_mut().skip(first).take(2) {
+            let width = (2 + dice.below(5)).min(layer.len());
+            let start = dice.below(layer.len() + 1 - width);
+            for slot in (start + 1..start + width).rev() {
+                layer.swap(slot, start + dice.below(slot - start + 1));
+            }
+            self.note(layer);
         }
     }
 
