@@ -393,7 +393,7 @@ class Flow(Generic[P, R]):
         from dirigent._flow_graph import Drawing, Unknown
         from dirigent._flow_scope import Scope
 
-        drawing = Drawing()
+        drawing = Drawing(self.name)
         arguments = (*self._bound, *args)
 
         def draw() -> None:

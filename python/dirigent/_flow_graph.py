@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dirigent import _native
 from dirigent._flow_scope import Call
 from dirigent._future import Future, MapFuture
+from dirigent._graph import Graph
 
 
 @dataclass(frozen=True)
-class FlowGraph:
+class FlowGraph(Graph):
     """The tasks of a flow and what they wait for, as far as its body says without a value.
 
     Attributes:
         tasks: Their names, in the order in which the body declares them.
         edges: Pairs of names: the second task waits for the first.
         stopped_at: The task for whose value the body asked, where the drawing ends; ``None`` where it is whole.
+        name: The flow's name.
     """
 
     tasks: tuple[str, ...]
     edges: tuple[tuple[str, str], ...]
     stopped_at: str | None
 
-    def __str__(self) -> str:
-        joined = {name for edge in self.edges for name in edge}
-        lines = [name for name in self.tasks if name not in joined]
-        lines += [f"{earlier} -> {later}" for earlier, later in self.edges]
-        if self.stopped_at is not None:
-            lines.append(f"(drawn up to where the value of {self.stopped_at} is asked for)")
-        return "\n".join(lines)
+    name: str = "flow"
+
+    def _draw(self, manner: tuple[str, str, list[str], bool]) -> str:
+        places = {name: place for place, name in enumerate(self.tasks)}
+        needs: dict[str, list[int]] = {name: [] for name in self.tasks}
+        for earlier, later in self.edges:
+            if places[earlier] not in needs[later]:
+                needs[later].append(places[earlier])
+        return _native.draw_tasks(self.name, list(needs.items()), manner)
+
+    def text(self, *, unfold: Iterable[str | int] = (), whole: bool = False) -> str:
+        """Lines for a terminal; the last one says where the body stopped, if it did."""
+        drawn = super().text(unfold=unfold, whole=whole)
+        if self.stopped_at is None:
+            return drawn
+        return f"{drawn}(drawn up to where the value of {self.stopped_at} is asked for)\n"
 
 
 class Unknown(BaseException):
@@ -43,7 +55,8 @@ class Drawing:
 
     draws = True
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.lock = threading.RLock()
         self.names: set[str] = set()
         self._tasks: list[str] = []
@@ -59,7 +72,7 @@ class Drawing:
         return range(first, first + len(calls))
 
     def graph(self) -> FlowGraph:
-        return FlowGraph(tuple(self._tasks), tuple(self._edges), self._stopped_at)
+        return FlowGraph(tuple(self._tasks), tuple(self._edges), self._stopped_at, self._name)
 
     def _stop(self, name: str) -> Unknown:
         if self._stopped_at is None:

@@ -16,6 +16,9 @@ __all__ = [
     "arrow_stream",
     "conclude",
     "discover",
+    "draw_plan",
+    "draw_run",
+    "draw_tasks",
     "find_recorded",
     "leave",
     "limit_total",
@@ -81,6 +84,13 @@ def find_recorded(state_dir: _Path, name: str) -> _Head: ...
 def untrusted_task(state_dir: _Path, id: str) -> str | None: ...
 def arrow_stream(columns: Sequence[tuple[str, str, list[Any]]]) -> Any: ...
 def run_columns(session: Session, of: str) -> list[tuple[str, str, list[Any]]]: ...
+
+#: ``(form, theme, what is unfolded, whether every task is drawn)``
+_Manner = tuple[str, str, list[str], bool]
+
+def draw_plan(plan: Plan, name: str, manner: _Manner) -> str: ...
+def draw_tasks(name: str, tasks: list[tuple[str, list[int]]], manner: _Manner) -> str: ...
+def draw_run(session: Session, manner: _Manner) -> str: ...
 
 @final
 class Plan:

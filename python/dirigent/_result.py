@@ -64,6 +64,11 @@ class TaskResult:
     sentence: str = ""
     log: Path | None = None
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._cell import of_result
+
+        return {"text/plain": repr(self), "text/html": of_result(self)}
+
 
 class _Completed(TaskResult):
     """The result of a task that completed. A recorded value is read back when it is asked for, and not before."""

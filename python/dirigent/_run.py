@@ -23,6 +23,7 @@ from dirigent._result import CommandResult as CommandResult
 from dirigent._result import Results, TaskResult, TaskStatus, task_error
 
 if TYPE_CHECKING:
+    from dirigent._graph import Graph
     from dirigent._native import Session
     from dirigent._runnable import Runnable
     from dirigent._table import Table
@@ -133,6 +134,17 @@ class Run(Mapping[str, Any]):
         """The same as a table of pandas, which has to be installed."""
         return self.table(of).to_pandas()
 
+    def graph(self) -> Graph:
+        """What waited for what, and how each task went: print it, or save it as a picture."""
+        from dirigent._graph import RunGraph
+
+        return RunGraph(self._session)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._graph import shown
+
+        return shown(self, self.graph())
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.summary()["counts"].items())
         return f"<Run of {self.name!r}: {self.verdict}; {counts}>"
@@ -190,6 +202,12 @@ class RunHandle:
     def done(self) -> bool:
         """Whether it has ended."""
         return self._session.verdict() is not None
+
+    def graph(self) -> Graph:
+        """What waits for what, and how each task stands whenever it is drawn."""
+        from dirigent._graph import RunGraph
+
+        return RunGraph(self._session)
 
     def cancel(self, task: str | None = None) -> None:
         """Ask the run to end, or one task of it."""

@@ -1,6 +1,9 @@
 //! What can be typed. Says nothing about what it means.
 
+mod graph;
 pub(crate) mod schedule;
+
+pub(crate) use graph::GraphArgs;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dirigent_project::Flags;
@@ -45,6 +48,8 @@ pub(crate) enum Verb {
     List(ListArgs),
     /// Checks configuration, scripts and workflow files without running anything
     Check(CheckArgs),
+    /// Draws what would run, or a recorded run, and what waits for what
+    Graph(GraphArgs),
     /// Lists the recorded runs, the newest first
     Runs(RunsArgs),
     /// Shows a recorded run, or one of its tasks

@@ -8,6 +8,7 @@ mod list;
 mod recorded;
 mod schedule;
 mod check;
+mod graph;
 mod runs;
 mod show;
 mod logs;
@@ -59,6 +60,7 @@ fn obey(verb: Verb) -> Result<i32, CliError> {
         Verb::Run(args) => run::run(&args),
         Verb::List(args) => list::list(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::Graph(args) => graph::graph(&args),
         Verb::Runs(args) => runs::runs(&args),
         Verb::Show(args) => show::show(&args),
         Verb::Logs(args) => logs::logs(&args),

@@ -62,19 +62,20 @@ fn fold<'a>(
     }
 }
 
-/// The sign of a status: states differ by shape as well as by colour.
+/// The sign of a status, and its colour: states differ by shape as well as by colour.
 pub(crate) fn sign(status: TaskStatus) -> (&'static str, terminal::Paint) {
+    (dirigent_report::text::sign(Some(status)), paint(status))
+}
+
+/// The colour of a status.
+pub(crate) fn paint(status: TaskStatus) -> terminal::Paint {
     use terminal::Paint;
     match status {
-        TaskStatus::Pending => ("·", Paint::Dim),
-        TaskStatus::Waiting => ("?", Paint::Yellow),
-        TaskStatus::Running => ("▸", Paint::Blue),
-        TaskStatus::Retrying => ("↻", Paint::Yellow),
-        TaskStatus::Completed => ("✓", Paint::Green),
-        TaskStatus::Failed => ("✗", Paint::Red),
-        TaskStatus::TimedOut => ("⧖", Paint::Red),
-        TaskStatus::Cancelled => ("⊘", Paint::Yellow),
-        TaskStatus::Skipped => ("→", Paint::Dim),
+        TaskStatus::Pending | TaskStatus::Skipped => Paint::Dim,
+        TaskStatus::Waiting | TaskStatus::Retrying | TaskStatus::Cancelled => Paint::Yellow,
+        TaskStatus::Running => Paint::Blue,
+        TaskStatus::Completed => Paint::Green,
+        TaskStatus::Failed | TaskStatus::TimedOut => Paint::Red,
     }
 }
 

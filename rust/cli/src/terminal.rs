@@ -31,6 +31,14 @@ pub(crate) fn size() -> (usize, usize) {
     }
 }
 
+/// Columns of standard output: those of its terminal, else 100.
+pub(crate) fn columns_on_stdout() -> usize {
+    match rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => 100,
+    }
+}
+
 /// How text is marked. Nothing depends on it: every state also has a sign and a word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Paint {

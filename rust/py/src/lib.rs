@@ -13,6 +13,7 @@ mod results;
 mod records;
 mod workflow;
 mod showing;
+mod pictures;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -55,6 +56,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(workflow::columns::run_columns, module)?)?;
     module.add_class::<secrets::Secrets>()?;
     module.add_class::<secrets::Masker>()?;
+    module.add_function(wrap_pyfunction!(pictures::draw_plan, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_tasks, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

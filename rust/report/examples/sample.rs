@@ -104,6 +104,7 @@ fn events(count: usize) -> Vec<Event> {
                 pid: 4711,
                 root: Some(OsText::from("/srv/etl")),
                 utc_offset_min: 60,
+                ..Origin::default()
             }),
         },
     )];

@@ -1,14 +1,13 @@
 //! A run as one page that asks nothing of anybody: no request, no font, no library. Everything is in the page without
 //! its script; the script only adds sorting, search, filters and the choice of light or dark.
 
-mod escape;
 mod head;
 mod timeline;
 mod tasks;
 
+use crate::escape::{Escaped, base64};
 use crate::logs::Logs;
 use crate::summary::Summary;
-use escape::{Escaped, base64};
 use sha2::{Digest, Sha256};
 use std::fmt;
 

@@ -7,8 +7,17 @@
 
 pub mod logs;
 pub mod quantity;
+pub mod layout;
+mod escape;
 pub mod counts;
 mod sentence;
+pub mod drawing;
+pub mod svg;
+pub mod text;
+mod mermaid;
+mod dot;
+pub mod picture;
+mod cell;
 pub mod summary;
 pub mod script_result;
 pub mod json;
@@ -17,8 +26,12 @@ mod junit;
 mod html;
 pub mod format;
 
+pub use cell::cell;
+pub use drawing::{Detail, Drawing, NotFolded};
 pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};
+pub use picture::Picture;
 pub use script_result::{ScriptResult, ScriptStatus};
 pub use sentence::task_sentence;
 pub use summary::{Summary, TaskSummary};
+pub use svg::Theme;

@@ -1,6 +1,6 @@
 //! The top of the page: how the run went in figures, and the first failure with where to look.
 
-use super::escape::{Escaped, Link, Name, shell_quoted};
+use crate::escape::{Escaped, Link, Name, shell_quoted};
 use crate::quantity::{grouped, shown_bytes, shown_seconds};
 use crate::sentence::status_words;
 use crate::summary::{Summary, TaskSummary};

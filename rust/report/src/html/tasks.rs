@@ -1,6 +1,6 @@
 //! The table of all tasks, each with the end of its output folded away.
 
-use super::escape::{Escaped, Link, Name, shell_quoted};
+use crate::escape::{Escaped, Link, Name, shell_quoted};
 use crate::logs::{Logs, last_lines};
 use crate::quantity::{grouped, shown_bytes, shown_seconds};
 use crate::sentence::status_words;

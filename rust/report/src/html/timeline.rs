@@ -1,6 +1,6 @@
 //! When each task ran, drawn. Few tasks get a row each, with their names; many share as many lanes as ran at once.
 
-use super::escape::Name;
+use crate::escape::Name;
 use crate::quantity::{counted, grouped, shown_seconds};
 use crate::sentence::status_words;
 use crate::summary::{Summary, TaskSummary};

@@ -1,9 +1,9 @@
-//! Text inside markup: what stands in a page as text stays text.
+//! Text inside markup: what stands in a page or a picture as text stays text.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 /// A text as content of an element or of a quoted attribute.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+pub(crate) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -23,8 +23,21 @@ impl Display for Escaped<'_> {
     }
 }
 
+/// A text as content of an element or of a quoted attribute of XML, which has no place for some characters.
+pub(crate) struct Xml<'a>(pub(crate) &'a str);
+
+impl Display for Xml<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_none = |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+        if self.0.contains(is_none) {
+            return Escaped(&self.0.replace(is_none, "\u{fffd}")).fmt(f);
+        }
+        Escaped(self.0).fmt(f)
+    }
+}
+
 /// A name for one line: invisible characters made visible, then escaped.
-pub(super) struct Name<'a>(pub(super) &'a str);
+pub(crate) struct Name<'a>(pub(super) &'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -33,7 +46,7 @@ impl Display for Name<'_> {
 }
 
 /// A relative path as the value of a link. The leading dot keeps a path such as `javascript:x` a path.
-pub(super) struct Link<'a>(pub(super) &'a str);
+pub(crate) struct Link<'a>(pub(super) &'a str);
 
 impl Display for Link<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -51,7 +64,7 @@ impl Display for Link<'_> {
 }
 
 /// An argument as a POSIX shell reads it back, for commands a person may copy.
-pub(super) fn shell_quoted(text: &str) -> String {
+pub(crate) fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -61,7 +74,7 @@ pub(super) fn shell_quoted(text: &str) -> String {
 }
 
 /// Base 64 as in RFC 4648, section 4.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -1,0 +1,359 @@
+//! Where the nodes of a graph stand in a picture, and how its edges run: on layers, with few crossings.
+//!
+//! Sizes come in, places come out. It knows nothing of tasks and how they stand: as long as a run's graph stays the same, so
+//! does its picture. The same graph always gives the same layout, and nothing here recurses.
+
+mod layers;
+mod order;
+mod place;
+mod pack;
+
+use layers::Layered;
+use std::collections::HashMap;
+
+/// A place in the picture, from its upper left corner.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Point {
+    /// To the right.
+    pub x: f64,
+    /// Down.
+    pub y: f64,
+}
+
+/// How large something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// From left to right.
+    pub width: f64,
+    /// From top to bottom.
+    pub height: f64,
+}
+
+/// Where something is and how large.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Area {
+    /// Its upper left corner.
+    pub at: Point,
+    /// Its size.
+    pub size: Size,
+}
+
+/// Where edges lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the right: layers are columns.
+    Right,
+    /// Down: layers are rows.
+    Down,
+}
+
+/// What is to be drawn.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// How large each node is; of one that holds others, how large it is at least.
+    pub sizes: Vec<Size>,
+    /// The node that each one stands in. It comes before what stands in it.
+    pub inside: Vec<Option<u32>>,
+    /// Pairs of nodes. An edge between nodes that stand in different ones joins those.
+    pub edges: Vec<(u32, u32)>,
+}
+
+/// How much room is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Spacing {
+    /// Between nodes of a layer.
+    pub nodes: f64,
+    /// Between layers.
+    pub layers: f64,
+    /// Around what stands in a node.
+    pub padding: f64,
+    /// Above what stands in a node, for its heading.
+    pub heading: f64,
+}
+
+/// The picture.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// How large it is in all.
+    pub size: Size,
+    /// Where each node is.
+    pub nodes: Vec<Area>,
+    /// How edges run: each joins the two nodes once, whatever other edges say the same.
+    pub routes: Vec<Route>,
+    /// How many pairs of routes cross.
+    pub crossings: u64,
+}
+
+/// How an edge runs. From each even point to the next one it is straight, along the direction of the picture; from each
+/// odd point to the next one it turns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The node that it leaves.
+    pub from: u32,
+    /// The node that it comes to.
+    pub to: u32,
+    /// Points on it: an even number.
+    pub points: Vec<Point>,
+}
+
+/// Finds a place for everything.
+pub fn layout(graph: &Graph, direction: Direction, spacing: Spacing) -> Layout {
+    let nodes = graph.sizes.len();
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); nodes + 1];
+    let mut depth = vec![0u32; nodes];
+    for (node, inside) in (0u32..).zip(&graph.inside) {
+        members[inside.map_or(nodes, |outer| outer as usize)].push(node);
+        depth[node as usize] = inside.map_or(0, |outer| depth[outer as usize] + 1);
+    }
+    let mut edges_in: Vec<Vec<(u32, u32)>> = vec![Vec::new(); nodes + 1];
+    let mut seen = std::collections::HashSet::new();
+    for edge in &graph.edges {
+        let lifted = side_by_side(*edge, &graph.inside, &depth);
+        if let Some(edge) = lifted.filter(|edge| seen.insert(*edge)) {
+            let outer = graph.inside[edge.0 as usize].map_or(nodes, |outer| outer as usize);
+            edges_in[outer].push(edge);
+        }
+    }
+    let mut sizes = graph.sizes.clone();
+    let mut at = vec![Point::default(); nodes];
+    let mut routes = Vec::new();
+    let mut out = Layout::default();
+    // What stands in a node comes after it: from the last to the first, sizes are known when they are needed.
+    for group in (0..nodes).rev().filter(|group| !members[*group].is_empty()) {
+        let (inner, crossings) = flat(&members[group], &edges_in[group], &sizes, direction, spacing, &mut at);
+        out.crossings += crossings;
+        let least = sizes[group];
+        let width = inner.size.width + 2.0 * spacing.padding;
+        sizes[group].width = width.max(least.width);
+        sizes[group].height =
+            (inner.size.height + spacing.padding + spacing.heading.max(spacing.padding)).max(least.height);
+        let shift = Point {
+            x: (sizes[group].width - inner.size.width) / 2.0,
+            y: spacing.heading.max(spacing.padding),
+        };
+        members[group].iter().for_each(|node| at[*node as usize].move_by(shift));
+        routes.push((Some(group), inner.routes, shift));
+    }
+    let (outer, crossings) = flat(&members[nodes], &edges_in[nodes], &sizes, direction, spacing, &mut at);
+    out.crossings += crossings;
+    out.size = outer.size;
+    routes.push((None, outer.routes, Point::default()));
+    // Places so far are those in the node around: from the first to the last, that one's is known.
+    for node in 0..nodes {
+        if let Some(outer) = graph.inside[node] {
+            let shift = at[outer as usize];
+            at[node].move_by(shift);
+        }
+    }
+    for (group, mut inner, shift) in routes.into_iter().rev() {
+        let mut all = shift;
+        all.move_by(group.map_or(Point::default(), |group| at[group]));
+        inner.iter_mut().flat_map(|route| &mut route.points).for_each(|point| point.move_by(all));
+        out.routes.extend(inner);
+    }
+    out.nodes = at.into_iter().zip(sizes).map(|(at, size)| Area { at, size }).collect();
+    out
+}
+
+impl Point {
+    fn move_by(&mut self, by: Self) {
+        self.x += by.x;
+        self.y += by.y;
+    }
+}
+
+/// The nodes around the two ends of an edge that stand in the same one; `None` where that is one node.
+fn side_by_side(edge: (u32, u32), inside: &[Option<u32>], depth: &[u32]) -> Option<(u32, u32)> {
+    let (mut a, mut b) = edge;
+    loop {
+        if a == b {
+            return None;
+        }
+        let (outer_a, outer_b) = (inside[a as usize], inside[b as usize]);
+        if outer_a == outer_b {
+            return Some((a, b));
+        }
+        let (deep_a, deep_b) = (depth[a as usize], depth[b as usize]);
+        if deep_a >= deep_b {
+            a = outer_a?;
+        }
+        if deep_b >= deep_a {
+            b = outer_b?;
+        }
+    }
+}
+
+/// What stands in one node, from its own upper left corner.
+#[derive(Default)]
+struct Inner {
+    size: Size,
+    routes: Vec<Route>,
+}
+
+/// Places nodes that stand side by side.
+fn flat(
+    members: &[u32],
+    edges: &[(u32, u32)],
+    sizes: &[Size],
+    direction: Direction,
+    spacing: Spacing,
+    at: &mut [Point],
+) -> (Inner, u64) {
+    let mut crossings = 0;
+    let mut parts = Vec::new();
+    let mut alone = Vec::new();
+    for (nodes, edges) in connected(members, edges) {
+        if nodes.len() == 1 {
+            alone.extend(nodes);
+            continue;
+        }
+        let (inner, found) = part(&nodes, &edges, sizes, direction, spacing, at);
+        crossings += found;
+        parts.push((nodes, inner));
+    }
+    if !alone.is_empty() {
+        let of_alone: Vec<Size> = alone.iter().map(|node| sizes[*node as usize]).collect();
+        let has_large = of_alone.iter().any(|size| *size != of_alone[0]);
+        let (places, size) = if has_large {
+            pack::rows(&of_alone, spacing.nodes)
+        } else {
+            pack::grid(&of_alone, spacing.nodes)
+        };
+        alone.iter().zip(places).for_each(|(node, place)| at[*node as usize] = place);
+        parts.push((alone, Inner { size, routes: Vec::new() }));
+    }
+    let part_sizes: Vec<Size> = parts.iter().map(|(_, inner)| inner.size).collect();
+    let (places, size) = pack::rows(&part_sizes, spacing.nodes * 2.0);
+    let mut whole = Inner { size, routes: Vec::with_capacity(edges.len()) };
+    for ((nodes, mut inner), place) in parts.into_iter().zip(places) {
+        nodes.iter().for_each(|node| at[*node as usize].move_by(place));
+        inner.routes.iter_mut().flat_map(|route| &mut route.points).for_each(|point| point.move_by(place));
+        whole.routes.append(&mut inner.routes);
+    }
+    (whole, crossings)
+}
+
+/// Nodes, and the edges that join them.
+type Connected = (Vec<u32>, Vec<(u32, u32)>);
+
+/// Nodes with their edges, as parts that no edge joins, by their first nodes.
+fn connected(members: &[u32], edges: &[(u32, u32)]) -> Vec<Connected> {
+    let places: HashMap<u32, usize> = members.iter().zip(0..).map(|(node, place)| (*node, place)).collect();
+    let mut leader: Vec<usize> = (0..members.len()).collect();
+    fn find(leader: &mut [usize], mut place: usize) -> usize {
+        while leader[place] != place {
+            leader[place] = leader[leader[place]];
+            place = leader[place];
+        }
+        place
+    }
+    for (from, to) in edges {
+        let (a, b) = (find(&mut leader, places[from]), find(&mut leader, places[to]));
+        leader[a.max(b)] = a.min(b);
+    }
+    let mut number: HashMap<usize, usize> = HashMap::new();
+    let mut parts: Vec<Connected> = Vec::new();
+    for (place, node) in members.iter().enumerate() {
+        let part = *number.entry(find(&mut leader, place)).or_insert_with(|| {
+            parts.push(Default::default());
+            parts.len() - 1
+        });
+        parts[part].0.push(*node);
+    }
+    for edge in edges {
+        let part = number[&find(&mut leader, places[&edge.0])];
+        parts[part].1.push(*edge);
+    }
+    parts
+}
+
+/// Places nodes that edges join, on layers.
+fn part(
+    nodes: &[u32],
+    edges: &[(u32, u32)],
+    sizes: &[Size],
+    direction: Direction,
+    spacing: Spacing,
+    at: &mut [Point],
+) -> (Inner, u64) {
+    // Here layers follow each other along one axis, and nodes of a layer across it, whatever the direction.
+    let turned = |point: Point| match direction {
+        Direction::Right => point,
+        Direction::Down => Point { x: point.y, y: point.x },
+    };
+    let places: HashMap<u32, u32> = nodes.iter().zip(0..).map(|(node, place)| (*node, place)).collect();
+    let local: Vec<(u32, u32)> = edges.iter().map(|(from, to)| (places[from], places[to])).collect();
+    let mut graph = Layered::new(nodes.len(), &local);
+    let crossings = order::order(&mut graph);
+    let size_of = |place: u32| match nodes.get(place as usize).map(|node| sizes[*node as usize]) {
+        Some(size) => turned(Point { x: size.width, y: size.height }),
+        None => Point::default(),
+    };
+    let extents: Vec<Point> = (0..graph.layer_of.len() as u32).map(size_of).collect();
+    let across: Vec<f64> = extents.iter().map(|extent| extent.y).collect();
+    let middles = place::places(&graph, &across, spacing.nodes);
+
+    let layers = columns(&graph, &extents, &middles, spacing);
+    let mut inner = Inner::default();
+    let (mut along, mut high) = (0.0f64, 0.0f64);
+    for (place, node) in nodes.iter().enumerate() {
+        let (start, end) = layers[graph.layer_of[place] as usize];
+        let point = Point {
+            x: f64::midpoint(start, end) - extents[place].x / 2.0,
+            y: middles[place] - across[place] / 2.0,
+        };
+        (along, high) = (along.max(end), high.max(point.y + across[place]));
+        at[*node as usize] = turned(point);
+    }
+    high = middles.iter().fold(high, |high, middle| high.max(*middle));
+    let whole = turned(Point { x: along, y: high });
+    inner.size = Size { width: whole.x, height: whole.y };
+    for ((from, to), way) in edges.iter().zip(&graph.ways) {
+        let last = way.through.len() - 1;
+        let mut points = Vec::with_capacity(way.through.len() * 2);
+        for (step, place) in way.through.iter().enumerate() {
+            let (start, end) = layers[graph.layer_of[*place as usize] as usize];
+            let (y, half) = (middles[*place as usize], extents[*place as usize].x / 2.0);
+            let middle = f64::midpoint(start, end);
+            if step > 0 {
+                points.push(Point { x: start, y });
+            }
+            match step {
+                0 => points.extend([Point { x: middle + half, y }, Point { x: end, y }]),
+                step if step == last => points.push(Point { x: middle - half, y }),
+                _ => points.push(Point { x: end, y }),
+            }
+        }
+        let mut points: Vec<Point> = points.into_iter().map(turned).collect();
+        if way.is_reversed {
+            points.reverse();
+        }
+        inner.routes.push(Route { from: *from, to: *to, points });
+    }
+    (inner, crossings)
+}
+
+/// Where each layer begins and ends. The farther edges have to go across, the more room is left for that.
+fn columns(graph: &Layered, extents: &[Point], middles: &[f64], spacing: Spacing) -> Vec<(f64, f64)> {
+    let mut columns = Vec::with_capacity(graph.layers.len());
+    let mut start = 0.0;
+    for layer in &graph.layers {
+        let width = layer.iter().fold(0.0f64, |width, place| width.max(extents[*place as usize].x));
+        columns.push((start, start + width));
+        let mut steepest = 0.0f64;
+        for place in layer {
+            for next in graph.after.row(*place) {
+                steepest = steepest.max((middles[*next as usize] - middles[*place as usize]).abs());
+            }
+        }
+        start += width + (spacing.layers).max((steepest / 6.0).min(spacing.layers * 2.5));
+    }
+    columns
+}
+
+/// The layer that each node would stand on, without any that hold others.
+pub fn layers(nodes: usize, edges: &[(u32, u32)]) -> Vec<u32> {
+    let mut layer_of = Layered::new(nodes, edges).layer_of;
+    layer_of.truncate(nodes);
+    layer_of
+}

@@ -1,0 +1,127 @@
+//! Colours and shapes of a picture: a shape for each state, and text with a contrast of at least 4.5 : 1.
+
+use super::Theme;
+use dirigent_core::state::TaskStatus;
+
+/// The shape of a state in a square of 14, to be filled.
+pub(super) fn mark(status: TaskStatus) -> &'static str {
+    match status {
+        // A disc with a tick cut out.
+        TaskStatus::Completed => "M7 0a7 7 0 1 0 0 14A7 7 0 1 0 7 0zM6 10.6L2.9 7.5l1.3-1.3L6 8l4-4 1.3 1.3z",
+        // A cross.
+        TaskStatus::Failed => {
+            "M2.5 0L7 4.5 11.5 0 14 2.5 9.5 7 14 11.5 11.5 14 7 9.5 2.5 14 0 11.5 4.5 7 0 2.5z"
+        }
+        // An hourglass.
+        TaskStatus::TimedOut => "M1 0h12v2.6L8.6 7 13 11.4V14H1v-2.6L5.4 7 1 2.6z",
+        // A square with a bar cut out.
+        TaskStatus::Cancelled => "M1 1h12v12H1zM4 6v2h6V6z",
+        // Two heads of arrows: past it.
+        TaskStatus::Skipped => "M0 2l6 5-6 5zM7 2l6 5-6 5z",
+        // A triangle: play.
+        TaskStatus::Running => "M2 0l11 7-11 7z",
+        // A diamond with a hole.
+        TaskStatus::Retrying => "M7 0l7 7-7 7-7-7zM7 4L4 7l3 3 3-3z",
+        // Two bars: pause.
+        TaskStatus::Waiting => "M2 1h3.6v12H2zM8.4 1H12v12H8.4z",
+        // A ring.
+        TaskStatus::Pending => {
+            "M7 0a7 7 0 1 0 0 14A7 7 0 1 0 7 0zM7 2.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 1 1 0-9.6z"
+        }
+    }
+}
+
+/// A colour by its name, in light and in dark.
+type Colour = (&'static str, &'static str, &'static str);
+
+const COLOURS: [Colour; 15] = [
+    ("paper", "#faf9f7", "#15191d"),
+    ("card", "#ffffff", "#20272d"),
+    ("frame", "#f1efeb", "#1a2025"),
+    ("ink", "#1f262c", "#e3e8ec"),
+    ("muted", "#5b6670", "#a3b0ba"),
+    ("line", "#7f8a93", "#73808b"),
+    ("completed", "#2b7a57", "#5cb68d"),
+    ("failed", "#b42f24", "#f08b80"),
+    ("timed_out", "#985900", "#e2a955"),
+    ("cancelled", "#75489a", "#c3a0e0"),
+    ("skipped", "#68727c", "#94a0ab"),
+    ("running", "#1d62a6", "#79b3ec"),
+    ("retrying", "#1d62a6", "#79b3ec"),
+    ("waiting", "#0b6b7a", "#5fc4d4"),
+    ("pending", "#68727c", "#94a0ab"),
+];
+
+/// Rules as `selector{property:colour}`. Those who know no variables take the first colour, which is the light one.
+const RULES: [(&str, &str, &str); 9] = [
+    (".paper", "fill", "paper"),
+    (".card", "fill", "card"),
+    (".frame", "fill", "frame"),
+    (".title", "fill", "ink"),
+    (".label", "fill", "ink"),
+    (".said", "fill", "muted"),
+    (".note", "fill", "muted"),
+    (".edges", "stroke", "line"),
+    (".heads", "fill", "line"),
+];
+
+const SHAPES: &str = "\
+svg.dirigent-graph{max-width:100%;height:auto}\
+.dirigent-graph .title{font-size:15px;font-weight:650}\
+.dirigent-graph .said{font-size:12px}\
+.dirigent-graph .label{font-size:13px;font-weight:600}\
+.dirigent-graph .note{font-size:11px}\
+.dirigent-graph .edges{fill:none;stroke-width:1.4;stroke-linejoin:round}\
+.dirigent-graph .card,.dirigent-graph .frame,.dirigent-graph .more{stroke-width:1.3}\
+.dirigent-graph .more{fill:none}\
+.dirigent-graph .mark{fill-rule:evenodd}\
+.dirigent-graph .failed>.card,.dirigent-graph .timed_out>.card{stroke-width:2.2}\
+.dirigent-graph .pending>.card,.dirigent-graph .skipped>.card{stroke-dasharray:4 3}";
+
+/// The style sheet of a picture. On a page with several it reaches all of them: those of another theme have another class.
+pub(super) fn style(theme: Theme) -> String {
+    let mut out = String::from(SHAPES);
+    let of = |theme: Theme, name: &str| {
+        let colour = COLOURS.iter().find(|(known, ..)| *known == name);
+        colour.map_or("", |(_, light, dark)| if theme == Theme::Dark { dark } else { light })
+    };
+    let mut rule = |selector: &str, property: &str, name: &str| {
+        out.push_str(&format!(".dg-{} {selector}{{{property}:{}", theme.name(), of(theme, name)));
+        if theme == Theme::Auto {
+            out.push_str(&format!(";{property}:var(--dg-{name})"));
+        }
+        out.push('}');
+    };
+    for (selector, property, name) in RULES {
+        rule(selector, property, name);
+    }
+    for outline in [".card", ".frame", ".more"] {
+        rule(&format!(".declared>{outline}"), "stroke", "line");
+    }
+    for status in TaskStatus::ALL.map(TaskStatus::name) {
+        for outline in ["card", "frame", "more"] {
+            rule(&format!(".{status}>.{outline}"), "stroke", status);
+        }
+        rule(&format!(".{status}>.mark"), "fill", status);
+        rule(&format!(".part.{status}"), "fill", status);
+    }
+    if theme == Theme::Auto {
+        let all = |theme: Theme| -> String {
+            COLOURS
+                .map(|(name, light, dark)| {
+                    format!("--dg-{name}:{};", if theme == Theme::Dark { dark } else { light })
+                })
+                .concat()
+        };
+        let (light, dark) = (all(Theme::Light), all(Theme::Dark));
+        // What the page says counts more than what the system says: this page's own word, or that of a notebook.
+        out.push_str(&format!(
+            ".dg-auto{{{light}}}@media(prefers-color-scheme:dark){{.dg-auto{{{dark}}}}}\
+             [data-theme=light] .dg-auto,[data-jp-theme-light=true] .dg-auto,.vscode-light .dg-auto,\
+             svg.dg-auto[data-theme=light]{{{light}}}\
+             [data-theme=dark] .dg-auto,[data-jp-theme-light=false] .dg-auto,.vscode-dark .dg-auto,\
+             svg.dg-auto[data-theme=dark]{{{dark}}}"
+        ));
+    }
+    out
+}
