@@ -32,18 +32,24 @@ impl Signals {
         }
     }
 
+    /// Waits for the next.
+    pub(crate) fn next(&self) -> i32 {
+        loop {
+            let mut signal = 0;
+            // SAFETY: waits for signals that are blocked in every thread; writes one integer.
+            if unsafe { libc::sigwait(&raw const self.set, &raw mut signal) } == 0 {
+                return signal;
+            }
+        }
+    }
+
     /// Passes signals on to a run, on a thread that ends with the program.
     pub(crate) fn pass_on(self, control: Control, feed: Feed) {
         let listen = move || {
             let mut feed = feed;
             let mut asked = false;
             loop {
-                let mut signal = 0;
-                // SAFETY: waits for signals that are blocked in every thread; writes one integer.
-                if unsafe { libc::sigwait(&raw const self.set, &raw mut signal) } != 0 {
-                    continue;
-                }
-                let reason = match signal {
+                let reason = match self.next() {
                     libc::SIGTSTP => {
                         stop_with_children(&control, &mut feed);
                         continue;

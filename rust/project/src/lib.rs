@@ -25,6 +25,7 @@ pub mod shebang;
 pub mod recognise;
 pub mod filter;
 pub mod discover;
+pub mod snapshot;
 
 pub use diagnose::{Diagnostic, Severity};
 pub use discover::{Found, Notice, Query, Script, discover};
@@ -35,3 +36,4 @@ pub use run::{Explained, Flags, Origin, RunSettings, Setting};
 pub use script::ScriptSettings;
 pub use settings::{Config, Sources};
 pub use workflow::WorkflowFile;
+pub use snapshot::{Became, Scope, Snapshot};

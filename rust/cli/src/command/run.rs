@@ -18,17 +18,14 @@ use dirigent_core::spec::{Action, Workflow};
 use dirigent_core::state::State;
 use dirigent_core::text::{OsText, printable};
 use dirigent_process::worker::adopt_orphans;
-use dirigent_project::RunSettings;
 use dirigent_project::value::ReportKind;
+use dirigent_project::{Flags, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
-    let flags = args.flags().map_err(|message| CliError::Usage {
-        message: format!("--report: {message}"),
-        hint: Some("name some of html, md, junit, json, or none".to_owned()),
-    })?;
+    let flags = flags(args)?;
     if args.selection.targets.is_empty() {
         return Err(CliError::Usage {
             message: "nothing to run was named".to_owned(),
@@ -110,6 +107,14 @@ fn refuse_for_files(args: &RunArgs) -> Result<(), CliError> {
             hint: Some("say it in the file, or give a parameter by `--param NAME=VALUE`".to_owned()),
         }),
     }
+}
+
+/// What was said about settings of runs.
+pub(super) fn flags(args: &RunArgs) -> Result<Flags, CliError> {
+    args.flags().map_err(|message| CliError::Usage {
+        message: format!("--report: {message}"),
+        hint: Some("name some of html, md, junit, json, or none".to_owned()),
+    })
 }
 
 /// What this program needs to run anything.
