@@ -15,6 +15,8 @@ pub mod workflow;
 pub mod conduct;
 mod signals;
 mod terminal;
+mod outside;
+mod notify;
 mod display;
 mod args;
 mod command;

@@ -70,6 +70,19 @@ impl Signals {
     }
 }
 
+/// Lets signals end this program, in this thread: there is no run any more that they could be passed on to.
+pub(crate) fn let_through() {
+    // SAFETY: plain system calls on memory of this function.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Stops the children, then this program; goes on with them when it is continued.
 fn stop_with_children(control: &Control, feed: &mut Feed) {
     control.suspend();

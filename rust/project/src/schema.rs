@@ -2,6 +2,7 @@
 //!
 //! Knows how one file is checked; not where files are found, nor which of several wins.
 
+use crate::automation::Notification;
 use crate::decode::{Entries, Scalar, Spanned, decode};
 use crate::diagnose::Severity;
 use crate::document::{Document, Span};
@@ -32,6 +33,8 @@ pub struct ConfigFile {
     pub scripts: Entries<ScriptFile>,
     /// Named tasks; read as those of a workflow file are.
     pub jobs: Elsewhere,
+    /// Who is told when a run ends.
+    pub notify: Option<Vec<Spanned<Notification>>>,
     /// Not yet.
     pub workflows: Reserved,
 }
@@ -174,6 +177,9 @@ impl ConfigFile {
                     format!("`{}` is no extension such as `.rb`", extension.value),
                 );
             }
+        }
+        for notification in self.notify.iter().flatten() {
+            notification.value.check(&notification.span)?;
         }
         let mut skip = GitignoreBuilder::new("");
         for pattern in self.skip.iter().flatten() {

@@ -2,6 +2,7 @@
 //!
 //! Finds and reads the two files. The environment, the options and the user's configuration folder come in as values.
 
+use crate::automation::Notification;
 use crate::diagnose::{Diagnostic, Severity, did_you_mean};
 use crate::document::{Document, EXTENSIONS, Node, NodeKind, shown_path};
 use crate::fault::ProjectError;
@@ -212,6 +213,14 @@ impl Config {
         entries
             .map(|(extension, argv)| (bare_extension(&extension.value).to_owned(), argv.0.clone()))
             .collect()
+    }
+
+    /// Who is told when a run ends, in the order of the files, each with the folder of its file.
+    pub fn notifications(&self) -> impl Iterator<Item = (&Notification, &Path)> {
+        self.layers.iter().flat_map(|layer| {
+            let folder = layer.document.path.parent().unwrap_or(Path::new(""));
+            layer.file.notify.iter().flatten().map(move |notification| (&notification.value, folder))
+        })
     }
 
     /// Globs of what is never found, in the syntax of a `.gitignore` at the root.

@@ -23,7 +23,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     if file.is_none() {
         refuse_functions(&recorded.state, "Workflow.resume")?;
     }
-    see_through(&place.config.run, args.json, || {
+    see_through(&place.config, args.json, || {
         let root = root(&recorded.state);
         let order = Order { root: root.as_deref(), ..order(&place.state_dir)? };
         conduct::resume(&row.id, file.as_ref(), &order)
@@ -70,7 +70,7 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
         }
     };
     let root = root(state);
-    see_through(&place.config.run, args.json, || {
+    see_through(&place.config, args.json, || {
         let order = Order {
             jobs: Some(header.max_concurrency),
             fail_fast: header.fail_fast,

@@ -7,6 +7,7 @@ use crate::args::{PartArgs, RunArgs};
 use crate::conduct::{self, Conducted, Order, Work};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
+use crate::notify;
 use crate::record::{LogFolder, state_dir, write_reports};
 use crate::signals::{self, Signals};
 use crate::terminal;
@@ -19,7 +20,7 @@ use dirigent_core::state::State;
 use dirigent_core::text::{OsText, printable};
 use dirigent_process::worker::adopt_orphans;
 use dirigent_project::value::ReportKind;
-use dirigent_project::{Flags, RunSettings};
+use dirigent_project::{Config, Flags, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         root: Some(selected.config.root().unwrap_or(&selected.found.root)),
         ..order(&state_dir)?
     };
-    see_through(settings, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
+    see_through(&selected.config, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
 }
 
 /// The tasks that were asked for.
@@ -84,7 +85,7 @@ fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
         root: Some(config.root().unwrap_or(root.folder())),
         ..order(&state_dir)?
     };
-    see_through(settings, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
+    see_through(&config, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
 }
 
 /// What is said of scripts means nothing to a workflow file.
@@ -131,7 +132,7 @@ pub(super) fn order(state_dir: &Path) -> Result<Order<'_>, CliError> {
 
 /// Starts a run and shows it until it is over.
 pub(super) fn see_through(
-    settings: &RunSettings,
+    config: &Config,
     json: bool,
     start: impl FnOnce() -> Result<Conducted, CliError>,
 ) -> Result<i32, CliError> {
@@ -145,7 +146,10 @@ pub(super) fn see_through(
     display::follow(conducted.run.feed(0));
     let folder = conducted.folder.clone();
     let state = conducted.wait()?;
-    conclude(&state, &folder, &formats(settings), json)
+    let code = conclude(&state, &folder, &formats(&config.run), json);
+    signals::let_through();
+    notify::run_ended(&state, &folder, config);
+    code
 }
 
 /// Tells how a run went, and says with what to exit.
