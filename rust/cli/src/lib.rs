@@ -17,6 +17,7 @@ mod signals;
 mod terminal;
 mod outside;
 mod notify;
+mod hooks;
 mod display;
 mod args;
 mod command;

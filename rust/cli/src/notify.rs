@@ -160,7 +160,7 @@ fn whom(notification: &Notification) -> String {
 fn attempt(notification: &Notification, home: &Path, body: &str) -> Result<(), Refusal> {
     match (&notification.command, &notification.webhook) {
         (Some(argv), _) => {
-            let program = Program { argv: &argv.0, folder: home, environment: &[] };
+            let program = Program { argv: &argv.0, folder: home, environment: &[], output: None };
             let deadline = Instant::now() + notification.timeout();
             program.tell(body, deadline, || false).map_err(|why| Refusal { why, is_final: false })
         }

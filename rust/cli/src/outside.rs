@@ -1,6 +1,7 @@
 //! Tells something to a program of the user's: as JSON on its standard input, for a bounded time.
 
 use crate::terminal;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -17,6 +18,8 @@ pub(crate) struct Program<'a> {
     pub(crate) folder: &'a Path,
     /// Variables beside those of this program.
     pub(crate) environment: &'a [(&'a str, &'a str)],
+    /// Where what it prints goes; `None` for standard error.
+    pub(crate) output: Option<&'a File>,
 }
 
 impl Program<'_> {
@@ -34,13 +37,23 @@ impl Program<'_> {
     ) -> Result<(), String> {
         let (program, arguments) = self.argv.split_first().ok_or("no program is named")?;
         let began = Instant::now();
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .current_dir(self.folder)
             .envs(self.environment.iter().copied())
             .stdin(Stdio::piped())
-            .stdout(talk())
-            .process_group(0)
+            .stdout(self.output())
+            .stderr(self.output())
+            .process_group(0);
+        // SAFETY: one plain system call in the child, between fork and exec: it ends with the thread that waits for it.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            });
+        }
+        let mut child = command
             .spawn()
             .map_err(|error| format!("cannot start `{}`: {error}", terminal::fitted(program, 60)))?;
         if let Some(mut input) = child.stdin.take() {
@@ -62,11 +75,15 @@ impl Program<'_> {
             }
         }
     }
-}
 
-/// Standard error, for what must not come among data.
-fn talk() -> Stdio {
-    io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from)
+    /// Never standard output: what is printed there is data.
+    fn output(&self) -> Stdio {
+        let there = match self.output {
+            Some(file) => file.as_fd().try_clone_to_owned(),
+            None => io::stderr().as_fd().try_clone_to_owned(),
+        };
+        there.map_or_else(|_| Stdio::null(), Stdio::from)
+    }
 }
 
 fn end(child: &mut Child) {

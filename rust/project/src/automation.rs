@@ -6,12 +6,12 @@ use crate::decode::{Entries, Spanned};
 use crate::document::Span;
 use crate::value::{Argv, Pause, one_or_many};
 use serde::Deserialize as DeriveDeserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::time::Duration;
 
-/// The longest a single try may take: a run's own end waits for it.
+/// The longest a single try may take: the end of a run waits for it.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often one may be tried again at most.
 const MOST_RETRIES: u32 = 10;
@@ -67,6 +67,130 @@ pub enum Text {
     Plain(String),
     /// What this variable holds when it is needed.
     Environment(String),
+}
+
+/// The programs that are told what happens to runs.
+#[derive(Clone, Debug, Default, DeriveDeserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "the names are those of the moments")]
+pub struct Hooks {
+    pub before_run: Vec<Hook>,
+    pub after_run: Vec<Hook>,
+    pub before_task: Vec<Hook>,
+    pub after_task: Vec<Hook>,
+    pub on_failure: Vec<Hook>,
+    pub on_success: Vec<Hook>,
+    pub on_retry: Vec<Hook>,
+    pub on_change: Vec<Hook>,
+    /// How long they may go on after the end of the run.
+    pub patience: Option<Spanned<Pause>>,
+}
+
+/// A program that is told something: a list of it and its arguments, or a table.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub command: Argv,
+    timeout: Option<Spanned<Pause>>,
+}
+
+/// A moment in the life of runs and tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A run begins, or is taken up again.
+    BeforeRun,
+    /// A run has ended.
+    AfterRun,
+    /// An attempt of a task begins.
+    BeforeTask,
+    /// A task that ran has ended for good.
+    AfterTask,
+    /// A task has failed.
+    OnFailure,
+    /// A task has completed.
+    OnSuccess,
+    /// An attempt has failed, and there will be another.
+    OnRetry,
+    /// A watched file has changed.
+    OnChange,
+}
+
+impl Moment {
+    /// Its name, as in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeRun => "before_run",
+            Self::AfterRun => "after_run",
+            Self::BeforeTask => "before_task",
+            Self::AfterTask => "after_task",
+            Self::OnFailure => "on_failure",
+            Self::OnSuccess => "on_success",
+            Self::OnRetry => "on_retry",
+            Self::OnChange => "on_change",
+        }
+    }
+}
+
+impl Hooks {
+    /// The hooks of a moment, in the file's order.
+    pub fn of(&self, moment: Moment) -> &[Hook] {
+        match moment {
+            Moment::BeforeRun => &self.before_run,
+            Moment::AfterRun => &self.after_run,
+            Moment::BeforeTask => &self.before_task,
+            Moment::AfterTask => &self.after_task,
+            Moment::OnFailure => &self.on_failure,
+            Moment::OnSuccess => &self.on_success,
+            Moment::OnRetry => &self.on_retry,
+            Moment::OnChange => &self.on_change,
+        }
+    }
+
+    /// What the kinds of the values alone cannot say.
+    pub(crate) fn check(&self) -> Result<(), Complaint> {
+        let all = [&self.before_run, &self.after_run, &self.before_task, &self.after_task]
+            .into_iter()
+            .chain([&self.on_failure, &self.on_success, &self.on_retry, &self.on_change]);
+        all.flatten().filter_map(|hook| hook.timeout.as_ref()).try_for_each(check_timeout)
+    }
+}
+
+impl Hook {
+    /// How long it may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.as_ref().map_or(Duration::from_secs(10), |timeout| timeout.value.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hook {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(DeriveDeserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            command: Argv,
+            #[serde(default)]
+            timeout: Option<Spanned<Pause>>,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Hook;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of a program and its arguments, or `{command: …, timeout: …}`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Hook, A::Error> {
+                let command = Argv::deserialize(SeqAccessDeserializer::new(items))?;
+                Ok(Hook { command, timeout: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Hook, A::Error> {
+                let Table { command, timeout } = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Hook { command, timeout })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Notification {

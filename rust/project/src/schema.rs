@@ -2,7 +2,7 @@
 //!
 //! Knows how one file is checked; not where files are found, nor which of several wins.
 
-use crate::automation::Notification;
+use crate::automation::{Hooks, Notification};
 use crate::decode::{Entries, Scalar, Spanned, decode};
 use crate::diagnose::Severity;
 use crate::document::{Document, Span};
@@ -35,6 +35,8 @@ pub struct ConfigFile {
     pub jobs: Elsewhere,
     /// Who is told when a run ends.
     pub notify: Option<Vec<Spanned<Notification>>>,
+    /// Who is told what happens to runs and tasks.
+    pub hooks: Hooks,
     /// Not yet.
     pub workflows: Reserved,
 }
@@ -178,6 +180,7 @@ impl ConfigFile {
                 );
             }
         }
+        self.hooks.check()?;
         for notification in self.notify.iter().flatten() {
             notification.value.check(&notification.span)?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Finds and reads the two files. The environment, the options and the user's configuration folder come in as values.
 
-use crate::automation::Notification;
+use crate::automation::{Hook, Moment, Notification};
 use crate::diagnose::{Diagnostic, Severity, did_you_mean};
 use crate::document::{Document, EXTENSIONS, Node, NodeKind, shown_path};
 use crate::fault::ProjectError;
@@ -12,6 +12,7 @@ use crate::schema::{ConfigFile, TimeoutOverride, bare_extension};
 use crate::script::{ScriptSettings, ScriptTable};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the configuration is made from.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,7 @@ pub struct Sources {
 }
 
 /// Variables that begin as settings do and are none: what every attempt is given, and what tests and tools use.
-const OTHER_VARIABLES: [&str; 6] = ["RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG"];
+const OTHER_VARIABLES: [&str; 7] = ["HOOK", "RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG"];
 
 /// The configuration that counts.
 #[derive(Clone, Debug, Default)]
@@ -221,6 +222,20 @@ impl Config {
             let folder = layer.document.path.parent().unwrap_or(Path::new(""));
             layer.file.notify.iter().flatten().map(move |notification| (&notification.value, folder))
         })
+    }
+
+    /// The hooks of a moment, in the order of the files, each with the folder of its file.
+    pub fn hooks(&self, moment: Moment) -> impl Iterator<Item = (&Hook, &Path)> {
+        self.layers.iter().flat_map(move |layer| {
+            let folder = layer.document.path.parent().unwrap_or(Path::new(""));
+            layer.file.hooks.of(moment).iter().map(move |hook| (hook, folder))
+        })
+    }
+
+    /// How long hooks may go on after the end of a run.
+    pub fn hook_patience(&self) -> Duration {
+        let said = self.layers.iter().rev().find_map(|layer| layer.file.hooks.patience.as_ref());
+        said.map_or(Duration::from_secs(30), |patience| patience.value.0)
     }
 
     /// Globs of what is never found, in the syntax of a `.gitignore` at the root.

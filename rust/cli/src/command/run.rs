@@ -7,6 +7,7 @@ use crate::args::{PartArgs, RunArgs};
 use crate::conduct::{self, Conducted, Order, Work};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
+use crate::hooks::Hooks;
 use crate::notify;
 use crate::record::{LogFolder, state_dir, write_reports};
 use crate::signals::{self, Signals};
@@ -143,12 +144,14 @@ pub(super) fn see_through(
         terminal::say(&format!("ended what the last engine had left behind: {}\n", printable(process)));
     }
     signals.pass_on(conducted.run.control(), conducted.run.feed(0));
-    display::follow(conducted.run.feed(0));
     let folder = conducted.folder.clone();
+    let hooks = Hooks::listen(config, conducted.run.feed(0), &folder);
+    display::follow(conducted.run.feed(0));
     let state = conducted.wait()?;
     let code = conclude(&state, &folder, &formats(&config.run), json);
     signals::let_through();
     notify::run_ended(&state, &folder, config);
+    hooks.finish();
     code
 }
 

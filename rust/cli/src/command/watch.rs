@@ -10,14 +10,16 @@ use super::selection::{configuration, nearest_folder};
 use crate::args::{OnChange, WatchArgs};
 use crate::display::{paint_of, shown_ms};
 use crate::fault::{CliError, shown};
+use crate::hooks;
 use crate::record::state_dir;
 use crate::signals::Signals;
 use crate::surroundings::Surroundings;
 use crate::terminal::{self, painted};
 use child::Child;
-use dirigent_project::{Became, Scope, Snapshot};
+use dirigent_project::{Became, Config, Scope, Snapshot};
 use dirigent_report::quantity::counted;
 use lookout::{Lookout, Touched};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -57,8 +59,7 @@ struct Round {
 struct Place {
     scope: Scope,
     state_dir: PathBuf,
-    /// The files of the configuration.
-    files: Vec<PathBuf>,
+    config: Config,
 }
 
 /// All that a watch knows.
@@ -165,7 +166,8 @@ impl<'a> Watch<'a> {
         let changes: Changes = self.seen.changes(&now).into_iter().collect();
         self.seen = now;
         let is_configuration = |path: &PathBuf| {
-            path.file_stem() == Some(OsStr::new("dirigent")) || self.place.files.contains(path)
+            path.file_stem() == Some(OsStr::new("dirigent"))
+                || self.place.config.files().any(|file| file == path)
         };
         if changes.keys().any(is_configuration) {
             // Where it says something wrong, the run will tell. Nothing that changes meanwhile is lost: a run is due.
@@ -190,6 +192,7 @@ impl<'a> Watch<'a> {
             _ if self.exit.is_some() => Ok(()),
             None if !self.pending.is_empty() => {
                 let why = format!("{} changed", self.named(&self.pending));
+                hooks::changed(&self.place.config, told(&self.pending));
                 self.pending.clear();
                 self.start(why)
             }
@@ -316,12 +319,24 @@ impl Place {
         for path in &args.path {
             scope.add(&surroundings.absolute(path), true)?;
         }
-        let files: Vec<PathBuf> = config.files().map(Path::to_owned).collect();
-        for file in &files {
+        for file in config.files() {
             scope.add(file, true)?;
         }
-        Ok(Self { scope, state_dir, files })
+        Ok(Self { scope, state_dir, config })
     }
+}
+
+/// What changed, for hooks.
+fn told(changes: &Changes) -> Vec<Value> {
+    let one = |(path, became): (&PathBuf, &Became)| {
+        let became = match became {
+            Became::New => "new",
+            Became::Changed => "changed",
+            Became::Gone => "gone",
+        };
+        json!({"path": path.to_string_lossy(), "became": became})
+    };
+    changes.iter().map(one).collect()
 }
 
 /// Adds what became of a file; one that is new stays so while it changes.
