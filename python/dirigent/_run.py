@@ -19,6 +19,7 @@ from dirigent._errors import (
     UsageError,
     WorkflowError,
 )
+from dirigent._plugins import Telling
 from dirigent._result import CommandResult as CommandResult
 from dirigent._result import Results, TaskResult, TaskStatus, task_error
 
@@ -391,7 +392,7 @@ def run_sync(workflow: Runnable, **options: Any) -> Run:
 def _run_here(handle: RunHandle) -> Run:
     session, base = handle._session, contextvars.copy_context()
     try:
-        with Capture(), _Progress(handle, handle._workflow.progress_callback):
+        with Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
             session.begin()
             attend(session, base)
         session.finish()
@@ -441,7 +442,7 @@ async def run(workflow: Runnable, **options: Any) -> Run:
 async def _drive(handle: RunHandle) -> Run:
     session, base = handle._session, contextvars.copy_context()
     try:
-        with Capture(), _Progress(handle, handle._workflow.progress_callback):
+        with Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
             await OnLoop(session, base).run()
         session.finish()
     except BaseException:

@@ -44,6 +44,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Runs scripts: folders of them, single files, or globs
     Run(Box<RunArgs>),
+    /// Runs, and runs again whenever something changes
+    Watch(Box<WatchArgs>),
     /// Lists what could be run: scripts, the tasks of a workflow file, the jobs of the project
     List(ListArgs),
     /// Checks configuration, scripts and workflow files without running anything
@@ -230,6 +232,40 @@ pub(crate) struct RunArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent watch scripts/                 the folder, again whenever a file in it changes
+  dirigent watch load.py --path 'in/*.csv' --on-change restart
+  dirigent watch load.py --clear -- --day monday")]
+pub(crate) struct WatchArgs {
+    /// Watch this too: a file, a folder, or a glob; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) path: Vec<PathBuf>,
+
+    /// How long everything has to be quiet before it counts as one change
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = setting::<Pause>)]
+    pub(crate) debounce: Pause,
+
+    /// What a change does to a run that is under way: end it and start anew, or let it end and run once more
+    #[arg(long, value_enum, default_value = "queue")]
+    pub(crate) on_change: OnChange,
+
+    /// Clear the screen before each run
+    #[arg(long)]
+    pub(crate) clear: bool,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// What a change does to a run that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnChange {
+    Restart,
+    Queue,
 }
 
 impl RunArgs {

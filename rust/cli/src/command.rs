@@ -4,6 +4,7 @@ mod selection;
 mod target;
 mod python;
 mod run;
+mod watch;
 mod list;
 mod recorded;
 mod schedule;
@@ -38,7 +39,7 @@ pub(crate) use run::conclude;
 
 /// Runs one command line.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data; everything else is talk.
@@ -46,7 +47,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
             return error.exit_code();
         }
     };
-    match obey(cli.verb) {
+    match obey(cli.verb, &args) {
         Ok(code) => code,
         Err(error) => {
             terminal::say(&format!("{}\n", told(&error)));
@@ -55,9 +56,11 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
-fn obey(verb: Verb) -> Result<i32, CliError> {
+/// `typed` is the whole command line, the program's name in front.
+fn obey(verb: Verb, typed: &[OsString]) -> Result<i32, CliError> {
     match verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Watch(args) => watch::watch(&args, typed),
         Verb::List(args) => list::list(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Graph(args) => graph::graph(&args),

@@ -32,18 +32,24 @@ impl Signals {
         }
     }
 
+    /// Waits for the next.
+    pub(crate) fn next(&self) -> i32 {
+        loop {
+            let mut signal = 0;
+            // SAFETY: waits for signals that are blocked in every thread; writes one integer.
+            if unsafe { libc::sigwait(&raw const self.set, &raw mut signal) } == 0 {
+                return signal;
+            }
+        }
+    }
+
     /// Passes signals on to a run, on a thread that ends with the program.
     pub(crate) fn pass_on(self, control: Control, feed: Feed) {
         let listen = move || {
             let mut feed = feed;
             let mut asked = false;
             loop {
-                let mut signal = 0;
-                // SAFETY: waits for signals that are blocked in every thread; writes one integer.
-                if unsafe { libc::sigwait(&raw const self.set, &raw mut signal) } != 0 {
-                    continue;
-                }
-                let reason = match signal {
+                let reason = match self.next() {
                     libc::SIGTSTP => {
                         stop_with_children(&control, &mut feed);
                         continue;
@@ -61,6 +67,19 @@ impl Signals {
         };
         // Without the thread the signals stay held back; SIGKILL and the guard still end everything.
         let _ = std::thread::Builder::new().name("dirigent-signals".to_owned()).spawn(listen);
+    }
+}
+
+/// Lets signals end this program, in this thread: there is no run any more that they could be passed on to.
+pub(crate) fn let_through() {
+    // SAFETY: plain system calls on memory of this function.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
     }
 }
 

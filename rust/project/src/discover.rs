@@ -401,7 +401,7 @@ impl Drop for Visitor<'_, '_> {
 }
 
 /// Hidden folders are left out by the walker itself.
-fn is_skipped_folder(name: &OsStr) -> bool {
+pub(crate) fn is_skipped_folder(name: &OsStr) -> bool {
     SKIP_DIRS.iter().any(|skipped| name == *skipped)
 }
 

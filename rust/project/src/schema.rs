@@ -2,6 +2,7 @@
 //!
 //! Knows how one file is checked; not where files are found, nor which of several wins.
 
+use crate::automation::{Hooks, Notification};
 use crate::decode::{Entries, Scalar, Spanned, decode};
 use crate::diagnose::Severity;
 use crate::document::{Document, Span};
@@ -39,6 +40,10 @@ pub struct ConfigFile {
     pub schedules: Entries<ScheduleFile>,
     /// Named tasks; read as those of a workflow file are.
     pub jobs: Elsewhere,
+    /// Who is told when a run ends.
+    pub notify: Option<Vec<Spanned<Notification>>>,
+    /// Who is told what happens to runs and tasks.
+    pub hooks: Hooks,
     /// Not yet.
     pub workflows: Reserved,
 }
@@ -206,6 +211,10 @@ impl ConfigFile {
         }
         if let Err((span, message)) = self.secrets.check() {
             return wrong(&span, message);
+        }
+        self.hooks.check()?;
+        for notification in self.notify.iter().flatten() {
+            notification.value.check(&notification.span)?;
         }
         let mut skip = GitignoreBuilder::new("");
         for pattern in self.skip.iter().flatten() {

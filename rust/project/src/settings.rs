@@ -2,6 +2,7 @@
 //!
 //! Finds and reads the two files. The environment, the options and the user's configuration folder come in as values.
 
+use crate::automation::{Hook, Moment, Notification};
 use crate::diagnose::{Diagnostic, Severity, did_you_mean};
 use crate::document::{Document, EXTENSIONS, Node, NodeKind, shown_path};
 use crate::fault::ProjectError;
@@ -14,6 +15,7 @@ use crate::secret::SecretSource;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the configuration is made from.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,8 @@ pub struct Sources {
 }
 
 /// Variables that begin as settings do and are none: what every attempt is given, and what tests and tools use.
-const OTHER_VARIABLES: [&str; 8] =
-    ["RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG", "SCHEDULE", "TICK"];
+const OTHER_VARIABLES: [&str; 9] =
+    ["HOOK", "RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG", "SCHEDULE", "TICK"];
 
 /// The configuration that counts.
 #[derive(Clone, Debug, Default)]
@@ -271,6 +273,28 @@ impl Config {
         entries
             .map(|(extension, argv)| (bare_extension(&extension.value).to_owned(), argv.0.clone()))
             .collect()
+    }
+
+    /// Who is told when a run ends, in the order of the files, each with the folder of its file.
+    pub fn notifications(&self) -> impl Iterator<Item = (&Notification, &Path)> {
+        self.layers.iter().flat_map(|layer| {
+            let folder = layer.document.path.parent().unwrap_or(Path::new(""));
+            layer.file.notify.iter().flatten().map(move |notification| (&notification.value, folder))
+        })
+    }
+
+    /// The hooks of a moment, in the order of the files, each with the folder of its file.
+    pub fn hooks(&self, moment: Moment) -> impl Iterator<Item = (&Hook, &Path)> {
+        self.layers.iter().flat_map(move |layer| {
+            let folder = layer.document.path.parent().unwrap_or(Path::new(""));
+            layer.file.hooks.of(moment).iter().map(move |hook| (hook, folder))
+        })
+    }
+
+    /// How long hooks may go on after the end of a run.
+    pub fn hook_patience(&self) -> Duration {
+        let said = self.layers.iter().rev().find_map(|layer| layer.file.hooks.patience.as_ref());
+        said.map_or(Duration::from_secs(30), |patience| patience.value.0)
     }
 
     /// Globs of what is never found, in the syntax of a `.gitignore` at the root.

@@ -219,7 +219,7 @@ impl<'de> Deserialize<'de> for Skip {
 }
 
 /// Reads a list, or one item in its place.
-fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
     expecting: &'static str,
 ) -> Result<Vec<T>, D::Error> {

@@ -27,7 +27,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
         refuse_functions(&recorded.state, "Workflow.resume")?;
     }
     let secrets = secrets(&recorded.state, &place)?;
-    see_through(&place.config.run, args.json, || {
+    see_through(&place.config, args.json, || {
         let root = root(&recorded.state);
         let order = Order { root: root.as_deref(), secrets, ..order(&place.state_dir)? };
         conduct::resume(&row.id, file.as_ref(), &order)
@@ -75,7 +75,7 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
     };
     let root = root(state);
     let secrets = secrets(state, &place)?;
-    see_through(&place.config.run, args.json, || {
+    see_through(&place.config, args.json, || {
         let order = Order {
             jobs: Some(header.max_concurrency),
             fail_fast: header.fail_fast,

@@ -7,6 +7,8 @@ use crate::args::{PartArgs, RunArgs};
 use crate::conduct::{self, Conducted, Order, Work};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
+use crate::hooks::Hooks;
+use crate::notify;
 use crate::record::{LogFolder, state_dir, write_reports};
 use crate::secrets;
 use crate::signals::{self, Signals};
@@ -22,16 +24,13 @@ use dirigent_core::text::{OsText, printable};
 use dirigent_process::Secrets;
 use dirigent_process::worker::adopt_orphans;
 use dirigent_project::value::ReportKind;
-use dirigent_project::{Config, RunSettings};
+use dirigent_project::{Config, Flags, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
-    let flags = args.flags().map_err(|message| CliError::Usage {
-        message: format!("--report: {message}"),
-        hint: Some("name some of html, md, junit, json, or none".to_owned()),
-    })?;
+    let flags = flags(args)?;
     if args.selection.targets.is_empty() {
         return Err(CliError::Usage {
             message: "nothing to run was named".to_owned(),
@@ -65,7 +64,7 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
         secrets: look_up(workflow.tasks(), &selected.config, &selected.surroundings)?,
         ..order(&state_dir)?
     };
-    see_through(settings, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
+    see_through(&selected.config, args.json, || conduct::start(Work { known, ..workflow.into() }, &order))
 }
 
 /// The tasks that were asked for.
@@ -92,7 +91,7 @@ fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
         secrets: look_up(workflow.tasks(), &config, &Surroundings::look()?)?,
         ..order(&state_dir)?
     };
-    see_through(settings, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
+    see_through(&config, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))
 }
 
 /// What is said of scripts means nothing to a workflow file.
@@ -115,6 +114,14 @@ fn refuse_for_files(args: &RunArgs) -> Result<(), CliError> {
             hint: Some("say it in the file, or give a parameter by `--param NAME=VALUE`".to_owned()),
         }),
     }
+}
+
+/// What was said about settings of runs.
+pub(super) fn flags(args: &RunArgs) -> Result<Flags, CliError> {
+    args.flags().map_err(|message| CliError::Usage {
+        message: format!("--report: {message}"),
+        hint: Some("name some of html, md, junit, json, or none".to_owned()),
+    })
 }
 
 /// What this program needs to run anything.
@@ -145,7 +152,7 @@ pub(super) fn look_up<'a>(
 
 /// Starts a run and shows it until it is over.
 pub(super) fn see_through(
-    settings: &RunSettings,
+    config: &Config,
     json: bool,
     start: impl FnOnce() -> Result<Conducted, CliError>,
 ) -> Result<i32, CliError> {
@@ -156,10 +163,15 @@ pub(super) fn see_through(
         terminal::say(&format!("ended what the last engine had left behind: {}\n", printable(process)));
     }
     signals.pass_on(conducted.run.control(), conducted.run.feed(0));
-    display::follow(conducted.run.feed(0));
     let folder = conducted.folder.clone();
+    let hooks = Hooks::listen(config, conducted.run.feed(0), &folder);
+    display::follow(conducted.run.feed(0));
     let state = conducted.wait()?;
-    conclude(&state, &folder, &formats(settings), json)
+    let code = conclude(&state, &folder, &formats(&config.run), json);
+    signals::let_through();
+    notify::run_ended(&state, &folder, config);
+    hooks.finish();
+    code
 }
 
 /// Tells how a run went, and says with what to exit.

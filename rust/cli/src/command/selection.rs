@@ -68,7 +68,7 @@ pub(super) fn configuration(
 }
 
 /// The folder that a target is or lies in; of a glob, the part before the pattern.
-fn nearest_folder(target: &Path) -> &Path {
+pub(super) fn nearest_folder(target: &Path) -> &Path {
     target.ancestors().find(|folder| folder.is_dir()).unwrap_or(target)
 }
 
