@@ -370,10 +370,10 @@ impl Inner {
         if let Some(kept) = kept {
             return self.load(&kept);
         }
-        if parts.is_empty() {
+        let place = self.place(control, task)?;
+        if parts.is_empty() && !place.is_each() {
             return Ok(Value::Null);
         }
-        let place = self.place(control, task)?;
         if place.is_each() {
             return parts.into_iter().map(|part| self.value(control, part)).collect();
         }

@@ -6,7 +6,7 @@ use crate::fault::CliError;
 use dirigent_core::decide::Input;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Policy, Task, Workflow};
-use dirigent_core::state::{State, TaskStatus};
+use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_core::value::{Encoding, Kept};
 use dirigent_engine::run::attempt_folder;
@@ -192,21 +192,31 @@ pub fn reused(state: &State, there: TaskIndex, here: TaskIndex, artifacts: &Arti
         || Some(format!("runs/{from}/{}", attempt_folder(there, it.attempts).display()).into()),
         |reused| reused.logs.clone(),
     );
-    let value = match it.consists_of_tasks() {
+    let value = match consists_of_parts(it) {
         false => ended.value.clone(),
         true => Some(Arc::new(artifacts.keep_json(whole(state, there, artifacts)?.to_string()))),
     };
     Some(Input::Reused { task: here, from, saved_us, key: None, logs, value })
 }
 
+/// Whether what it gave is what its parts gave. It may have had none to run for; and what was taken from another run stands.
+fn consists_of_parts(task: &TaskState) -> bool {
+    let has_own = task.ended.as_ref().is_some_and(|ended| ended.value.is_some());
+    task.consists_of_tasks() || (is_each(task) && !has_own)
+}
+
+/// Whether it ran once for each of several things.
+fn is_each(task: &TaskState) -> bool {
+    matches!(&task.spec.action, Action::Function { function, .. } if **function == *EACH)
+}
+
 /// What a task of tasks gave: of a fan-out a list, of a workflow a table.
 fn whole(state: &State, task: TaskIndex, artifacts: &Artifacts) -> Option<Value> {
     let it = state.task(task)?;
-    if it.consists_of_tasks() {
+    if consists_of_parts(it) {
         let parts = state.parts(task).map(|part| Some((state.task(part)?, whole(state, part, artifacts)?)));
         let parts: Vec<_> = parts.collect::<Option<_>>()?;
-        let is_list = matches!(&it.spec.action, Action::Function { function, .. } if **function == *EACH);
-        return Some(match is_list {
+        return Some(match is_each(it) {
             true => parts.into_iter().map(|(_, value)| value).collect(),
             false => {
                 let prefix = format!("{}/", it.spec.name);
