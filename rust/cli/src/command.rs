@@ -2,6 +2,7 @@
 
 mod selection;
 mod target;
+mod through;
 mod python;
 mod run;
 mod watch;
@@ -35,7 +36,7 @@ use clap::{CommandFactory, Parser};
 use dirigent_core::fault::Fault;
 use std::ffi::OsString;
 
-pub(crate) use run::conclude;
+pub(crate) use through::conclude;
 
 /// Runs one command line.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {

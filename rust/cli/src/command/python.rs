@@ -1,7 +1,7 @@
 //! `dirigent run file.py:name`: hands over to Python, which has the functions.
 
-use super::run::formats;
 use super::selection::configuration;
+use super::through::formats;
 use crate::args::RunArgs;
 use crate::fault::CliError;
 use crate::python;

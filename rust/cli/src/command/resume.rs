@@ -1,8 +1,8 @@
 //! `dirigent resume` and `dirigent retry`: go on with a run, and run again what failed in one.
 
 use super::recorded::{Place, find, read};
-use super::run::{look_up, order, see_through};
 use super::selection::configuration;
+use super::through::{look_up, order, see_through};
 use crate::args::ResumeArgs;
 use crate::conduct::{self, Order, Work};
 use crate::fault::CliError;
