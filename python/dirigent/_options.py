@@ -372,3 +372,18 @@ def interpreter(file: str) -> list[str]:
     if file.endswith((".sh", ".bash")) and not os.access(file, os.X_OK):
         return ["bash" if file.endswith(".bash") else "sh"]
     return []
+
+
+def uses_of(
+    secrets: Iterable[str] | Mapping[str, str], task: str, known: Iterable[str], workflow: str
+) -> list[tuple[str, str]]:
+    """The variables of a task that are secrets, each with the name of its secret."""
+    if isinstance(secrets, str):
+        raise misused(f"the secrets of task `{task}` are a list of names, not a name")
+    pairs = secrets.items() if isinstance(secrets, Mapping) else [(name, name) for name in secrets]
+    known = list(known)
+    for _, name in pairs:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"give it: Workflow({workflow!r}, secrets={{{name!r}: …}})"
+            raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
+    return list(pairs)

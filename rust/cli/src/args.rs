@@ -1,7 +1,7 @@
 //! What can be typed. Says nothing about what it means.
 
-mod graph;
 mod records;
+mod graph;
 pub(crate) mod schedule;
 
 pub(crate) use graph::GraphArgs;
