@@ -29,7 +29,16 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
                     Outcome::CouldNotStart { doing: text(doing), reason: text(reason), errno }
                 }
                 Outcome::Lost { why } => Outcome::Lost { why: text(why) },
-                outcome => outcome,
+                Outcome::Unmet { why } => Outcome::Unmet { why: text(why) },
+                outcome @ (Outcome::Succeeded { .. }
+                | Outcome::Returned
+                | Outcome::Unfinished
+                | Outcome::ChildFailed { .. }
+                | Outcome::Failed { .. }
+                | Outcome::Killed { .. }
+                | Outcome::TimedOut { .. }
+                | Outcome::MemoryExceeded { .. }
+                | Outcome::Cancelled) => outcome,
             },
             last_lines: text(report.last_lines),
             value: report.value.map(|value| without_secrets(value, secrets)),
@@ -61,7 +70,15 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
             Input::Expanded { task, attempt, children: unable(children, secrets) }
         }
         Input::Declared(tasks) => Input::Declared(unable(tasks, secrets)),
-        input => input,
+        input @ (Input::Cancel(_)
+        | Input::CancelTask(_)
+        | Input::Kill
+        | Input::Resumed(_)
+        | Input::Reused { .. }
+        | Input::NotReusable { .. }
+        | Input::Suspended
+        | Input::Continued
+        | Input::WorkersClosed { .. }) => input,
     }
 }
 
