@@ -376,3 +376,67 @@ def test_variables_come_from_files(project: Path, dirigent: Dirigent) -> None:
     wrong = dirigent("run", ".")
     assert wrong.returncode == 2
     assert wrong.stderr == f"error: {project}/.env:3: this is no `NAME=value`\n"
+
+
+# --- workflow files -------------------------------------------------------------------------------
+
+
+def test_tasks_of_a_workflow_file_get_the_secrets_they_name(
+    project: Path, dirigent: Dirigent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER", "nobody asked for it")
+    write_script(project / "any.sh", "exit 0")
+    (project / "own").write_text("hunter22xyz\n")
+    (project / "vars.env").write_text("A=one\nB=two\n")
+    (project / "flow.yaml").write_text(
+        """
+secrets: {OWN: {command: [cat, own]}}
+params: {word: {type: string, default: none}}
+tasks:
+  gets: {shell: 'echo "$TOKEN|$MINE|$A|$B|$OTHER|$CANARY"', secrets: {TOKEN: TOKEN, MINE: OWN}, env_file: vars.env,
+         env: {B: mine}, pass_env: [NOTHING]}
+  none: {shell: 'echo "[$TOKEN$OWN$CANARY]"'}
+  each: {each: [1, 2], shell: 'echo "$OWN"', secrets: [OWN]}
+  value: {shell: 'printf "%s" "$TOKEN"; echo "token=$OWN" > "$DIRIGENT_OUTPUT"', secrets: [TOKEN, OWN]}
+  fails: {shell: 'echo "no entry with $TOKEN" >&2; [ -e ok ]', secrets: [TOKEN], needs: [gets, none, each, value]}
+"""
+    )
+    done = dirigent("run", "flow.yaml")
+    assert done.returncode == 1, done
+    see_nothing("run", (done.stdout + done.stderr).encode())
+    assert dirigent("logs", "last", "gets").stdout == "***|***|one|mine||\n"
+    assert dirigent("logs", "last", "none").stdout == "[]\n"
+    assert dirigent("logs", "last", "fails").stdout == "no entry with ***\n"
+    assert dirigent("logs", "last", "each[1]").stdout == "***\n"
+    (project / "ok").touch()
+    again = dirigent("retry")
+    assert again.returncode == 0, again
+    see_nothing_anywhere(project, dirigent)
+    for path in (project / ".dirigent").rglob("*"):
+        assert not path.is_file() or b"hunter22xyz" not in path.read_bytes(), path
+
+
+def test_what_is_wrong_with_the_secrets_of_a_workflow_file_is_refused(
+    project: Path, dirigent: Dirigent
+) -> None:
+    write_script(project / "any.sh", "exit 0")
+    flow = project / "flow.yaml"
+    flow.write_text("params: {word: none}\ntasks: {a: {run: [touch, ran], secrets: [TOKNE]}}\n")
+    done = dirigent("run", "flow.yaml")
+    assert (done.returncode, "hint: did you mean `TOKEN`?" in done.stderr) == (2, True), done
+    flow.write_text("params: {word: none}\ntasks: {a: {run: [touch, ran], secrets: [TOKEN]}}\n")
+    done = dirigent("run", "flow.yaml", "--param", f"word={CANARY}")
+    assert (done.returncode, "the secret `TOKEN` stands in a parameter" in done.stderr) == (2, True), done
+    see_nothing("the message", done.stderr.encode())
+    assert not (project / "ran").exists()
+    flow.write_text("tasks: {a: {approval: sure?, secrets: [TOKEN]}}\n")
+    assert "`secrets` means nothing beside `approval`" in dirigent("check", "flow.yaml").stderr
+    flow.write_text(
+        "tasks:\n"
+        "  tells: {shell: 'echo $TOKEN', secrets: [TOKEN], output: text}\n"
+        "  argues: {run: [echo, '${{ tasks.tells.value }}'], needs: [tells]}\n"
+    )
+    done = dirigent("run", "flow.yaml")
+    assert done.returncode == 0, done
+    assert dirigent("logs", "last", "argues").stdout == "***\n", "what is read from a log was masked before"
+    see_nothing_anywhere(project, dirigent)

@@ -3,7 +3,7 @@
 use crate::VERSION;
 use crate::fault::CliError;
 use crate::record::{holder, new_run_id};
-use crate::secrets::keep_out;
+use crate::secrets::{keep_out, refuse_in_source};
 use crate::surroundings::origin;
 use crate::workflow::Opened;
 use dirigent_core::decide::Input;
@@ -86,6 +86,8 @@ impl From<Workflow> for Work {
 ///
 /// The state folder cannot be written, or the guard cannot be started. Then nothing has run.
 pub fn start(work: Work, order: &Order<'_>) -> Result<Conducted, CliError> {
+    let source = work.file.as_ref().map(|file| file.source.as_ref());
+    source.map_or(Ok(()), |source| refuse_in_source(source, &order.secrets))?;
     let work = Work { workflow: keep_out(work.workflow, &order.secrets)?, ..work };
     let id = new_run_id();
     let store = Store::shared(order.state_dir)?;

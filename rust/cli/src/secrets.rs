@@ -3,10 +3,12 @@
 use crate::fault::{CliError, shown};
 use crate::record::new_run_id;
 use crate::surroundings::Surroundings;
+use dirigent_core::event::Source;
 use dirigent_core::spec::{Task, Workflow};
 use dirigent_core::text::{OsText, printable};
 use dirigent_process::{Secrets, end_leftovers};
 use dirigent_project::diagnose::did_you_mean;
+use dirigent_project::workflow::Files;
 use dirigent_project::{Config, SecretSource, env_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -48,6 +50,26 @@ pub fn look_up<'a>(
     let named: BTreeSet<&str> =
         commands.flat_map(|command| &command.secrets).map(|(_, name)| name.as_str()).collect();
     look_up_named(&named, &config.secrets(), config, surroundings)
+}
+
+/// The same for workflow files: each may name secrets of its own, which go before those of the project.
+///
+/// # Errors
+///
+/// As above.
+pub fn look_up_for_files(
+    files: &Files,
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<Found, CliError> {
+    let mut sources = config.secrets();
+    let all = files.all();
+    for (name, source) in all.iter().flat_map(|file| &file.secrets) {
+        sources.insert(name, source);
+    }
+    let tasks = all.iter().flat_map(|file| &file.tasks);
+    let named = tasks.flat_map(|task| &task.secrets).map(|(_, name)| name.as_str()).collect();
+    look_up_named(&named, &sources, config, surroundings)
 }
 
 /// The same for secrets from any table.
@@ -225,7 +247,9 @@ fn from_command(argv: &[String], folder: &Path, limit: Duration) -> Result<Strin
         end_leftovers(format!("DIRIGENT_RUN_ID={mark}").as_bytes());
         return Err(failed(format!("did not end within {} s", limit.as_secs())));
     };
-    if !status.success() {
+    // One that prints too much is cut off, and may take that badly.
+    let is_too_long = matches!(&read, Ok(bytes) if bytes.len() as u64 > MOST_BYTES);
+    if !status.success() && !is_too_long {
         return Err(failed(match status.code() {
             Some(code) => format!("failed with exit code {code}"),
             None => "was killed".to_owned(),
@@ -258,6 +282,23 @@ pub fn keep_out(workflow: Workflow, secrets: &Secrets) -> Result<Workflow, CliEr
         })
         .collect();
     Ok(Workflow::new(name, tasks?)?)
+}
+
+/// Refuses a secret in what is recorded of a workflow file: its parameters and its text.
+///
+/// # Errors
+///
+/// One stands there.
+pub fn refuse_in_source(source: &Source, secrets: &Secrets) -> Result<(), CliError> {
+    for (place, text) in [("a parameter", &*source.params), ("the file", &*source.text)] {
+        if let Some(secret) = secrets.named_in(text).first() {
+            return Err(CliError::Secret {
+                message: format!("the secret `{secret}` stands in {place}, and that is recorded"),
+                hint: Some("let the task that needs it name it: `secrets: [NAME]`".to_owned()),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn refuse(task: &Task, secrets: &Secrets) -> Result<(), CliError> {

@@ -2,7 +2,7 @@
 
 use dirigent_core::decide::{Input, Report};
 use dirigent_core::outcome::Outcome;
-use dirigent_core::spec::Task;
+use dirigent_core::spec::{Action, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::value::Kept;
 use dirigent_process::Secrets;
@@ -29,7 +29,16 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
                     Outcome::CouldNotStart { doing: text(doing), reason: text(reason), errno }
                 }
                 Outcome::Lost { why } => Outcome::Lost { why: text(why) },
-                outcome => outcome,
+                Outcome::Unmet { why } => Outcome::Unmet { why: text(why) },
+                outcome @ (Outcome::Succeeded { .. }
+                | Outcome::Returned
+                | Outcome::Unfinished
+                | Outcome::ChildFailed { .. }
+                | Outcome::Failed { .. }
+                | Outcome::Killed { .. }
+                | Outcome::TimedOut { .. }
+                | Outcome::MemoryExceeded { .. }
+                | Outcome::Cancelled) => outcome,
             },
             last_lines: text(report.last_lines),
             value: report.value.map(|value| without_secrets(value, secrets)),
@@ -43,37 +52,50 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
             Input::Answered { task, approved, comment: text(comment), actor, value }
         }
         // What a task does becomes known late where it depends on values; and then it is recorded.
-        Input::Settled { task, action } => match serde_json::to_string(&action)
-            .ok()
-            .and_then(|text| secrets.named_in(&text).first().map(|name| (*name).to_owned()))
-        {
-            Some(name) => {
-                let why = format!("the secret `{name}` would stand in its arguments, and those are public");
-                Input::ConditionAnswered { task, holds: Err(why.into()) }
+        Input::Settled { task, mut action } => {
+            if let Some(command) = action.command_mut() {
+                secrets.claim(command);
             }
-            None => Input::Settled { task, action },
-        },
+            match holds(&action, secrets) {
+                Some(name) => {
+                    let why =
+                        format!("the secret `{name}` would stand in its arguments, and those are public");
+                    Input::ConditionAnswered { task, holds: Err(why.into()) }
+                }
+                None => Input::Settled { task, action },
+            }
+        }
         Input::ValueLost { task, why } => Input::ValueLost { task, why: text(why) },
         Input::Expanded { task, attempt, children } => {
             Input::Expanded { task, attempt, children: unable(children, secrets) }
         }
         Input::Declared(tasks) => Input::Declared(unable(tasks, secrets)),
-        input => input,
+        input @ (Input::Cancel(_)
+        | Input::CancelTask(_)
+        | Input::Kill
+        | Input::Resumed(_)
+        | Input::Reused { .. }
+        | Input::NotReusable { .. }
+        | Input::Suspended
+        | Input::Continued
+        | Input::WorkersClosed { .. }) => input,
     }
+}
+
+/// The first secret that stands in what a task does.
+fn holds(action: &Action, secrets: &Secrets) -> Option<String> {
+    let text = serde_json::to_string(action).unwrap_or_default();
+    secrets.named_in(text).first().map(|name| (*name).to_owned())
 }
 
 /// Tasks that became known while the run goes on: where the arguments of one hold a secret, it cannot start, and says so.
 fn unable(mut tasks: Vec<Arc<Task>>, secrets: &Secrets) -> Vec<Arc<Task>> {
-    let holds = |task: &Task| {
-        let text = serde_json::to_string(&task.action).unwrap_or_default();
-        secrets.named_in(text).first().map(|name| (*name).to_owned())
-    };
-    for task in tasks.iter_mut().filter(|task| holds(task).is_some()) {
+    for task in tasks.iter_mut().filter(|task| holds(&task.action, secrets).is_some()) {
         let task = Arc::make_mut(task);
         if let Some(command) = task.action.command_mut() {
             secrets.claim(command);
         }
-        if let (Some(name), Some(command)) = (holds(task), task.action.command_mut()) {
+        if let (Some(name), Some(command)) = (holds(&task.action, secrets), task.action.command_mut()) {
             let hide = |text: &mut OsText| {
                 *text = secrets.mask_text(&text.as_os_str().to_string_lossy()).into_owned().into();
             };

@@ -14,6 +14,7 @@ use crate::document::{Document, Span};
 use crate::expression::Expression;
 use crate::fault::ProjectError;
 use crate::param::Param;
+use crate::secret::SecretSource;
 use crate::template::Template;
 use crate::workflow_schema::{OutputKind, WholeFile};
 use dirigent_core::spec::{Policy, Resource};
@@ -42,6 +43,8 @@ pub struct WorkflowFile {
     pub fail_fast: bool,
     /// How many tasks may run at once.
     pub jobs: Option<u32>,
+    /// Secrets by name, and where their values come from.
+    pub secrets: Vec<(String, SecretSource)>,
     /// The tasks, in the file's order, those that clean up last.
     pub tasks: Vec<FileTask>,
 }
@@ -75,6 +78,12 @@ pub struct FileTask {
     pub until: Option<Expression>,
     /// Variables of its environment; `None` removes one.
     pub env: Vec<(String, Option<Template>)>,
+    /// Files of variables, meant from the file's folder.
+    pub env_file: Vec<PathBuf>,
+    /// The only variables it inherits; `None` for all.
+    pub pass_env: Option<Vec<String>>,
+    /// The variables that are secrets, each with the name of its secret.
+    pub secrets: Vec<(String, String)>,
     /// The folder it runs in, meant from the file's.
     pub cwd: Option<Template>,
     /// What its standard output is.

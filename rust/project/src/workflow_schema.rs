@@ -3,6 +3,7 @@
 //! Knows nothing of what the values mean together; that is [`crate::workflow`]'s.
 
 use crate::decode::{Entries, Scalar, Spanned};
+use crate::secret::{SecretUses, SecretsTable};
 use crate::value::{Count, ExitCode, Limit, Megabytes, Pause, Skip, Texts};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub struct HeadFile {
     pub tags: Option<Texts>,
     /// Variables of the environment of every task; null removes one.
     pub env: Entries<Spanned<Scalar>>,
+    /// Secrets, and where their values come from; those of the project file count too.
+    pub secrets: SecretsTable,
     /// Settings of every task that says nothing else.
     pub defaults: Option<DefaultsFile>,
     /// Pools, each with how many of its tasks may run at once.
@@ -175,6 +178,12 @@ pub struct TaskFile {
     pub priority: Option<i32>,
     /// Variables of its environment; null removes one.
     pub env: Entries<Spanned<Scalar>>,
+    /// Files of variables, meant from the file's folder; what `env` sets wins.
+    pub env_file: Option<Spanned<Texts>>,
+    /// The only variables it inherits, beside those that every program needs; a `*` at the end of a name means any rest.
+    pub pass_env: Option<Spanned<Texts>>,
+    /// The secrets it gets as variables.
+    pub secrets: Option<SecretUses>,
     /// The folder it runs in, meant from the file's.
     pub cwd: Option<Spanned<String>>,
     /// The exit codes that mean success.

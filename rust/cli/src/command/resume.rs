@@ -2,7 +2,7 @@
 
 use super::recorded::{Place, find, read};
 use super::selection::configuration;
-use super::through::{look_up, order, see_through};
+use super::through::{look_up, look_up_for_files, order, see_through};
 use crate::args::ResumeArgs;
 use crate::conduct::{self, Order, Work};
 use crate::fault::CliError;
@@ -26,7 +26,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     if file.is_none() {
         refuse_functions(&recorded.state, "Workflow.resume")?;
     }
-    let secrets = secrets(&recorded.state, &place)?;
+    let secrets = secrets(&recorded.state, file.as_ref(), &place)?;
     see_through(&place.config, args.json, || {
         let root = root(&recorded.state);
         let order = Order { root: root.as_deref(), secrets, ..order(&place.state_dir)? };
@@ -74,7 +74,7 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
         }
     };
     let root = root(state);
-    let secrets = secrets(state, &place)?;
+    let secrets = secrets(state, file.as_ref(), &place)?;
     see_through(&place.config, args.json, || {
         let order = Order {
             jobs: Some(header.max_concurrency),
@@ -88,11 +88,14 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
 }
 
 /// The values of the secrets that its tasks name: nothing has them, so they are looked up again where the run was started.
-fn secrets(state: &State, place: &Place) -> Result<Arc<Secrets>, CliError> {
+fn secrets(state: &State, file: Option<&Opened>, place: &Place) -> Result<Arc<Secrets>, CliError> {
     let config = match root(state) {
         Some(root) => configuration(&place.surroundings, &root, None, Flags::default())?,
         None => place.config.clone(),
     };
+    if let Some(file) = file {
+        return look_up_for_files(&file.files, &config, &place.surroundings);
+    }
     look_up(state.tasks().iter().map(|task| &task.spec), &config, &place.surroundings)
 }
 

@@ -3,7 +3,7 @@
 use super::python::run_python;
 use super::selection::select;
 use super::target::{FileTarget, Target, target};
-use super::through::{look_up, order, see_through};
+use super::through::{look_up, look_up_for_files, order, see_through};
 use crate::args::{PartArgs, RunArgs};
 use crate::conduct::{self, Order, Work};
 use crate::fault::{CliError, exit};
@@ -77,7 +77,7 @@ fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
         jobs: settings.jobs.value.or(root.jobs),
         fail_fast: if said { settings.fail_fast.value } else { root.fail_fast },
         root: Some(config.root().unwrap_or(root.folder())),
-        secrets: look_up(workflow.tasks(), &config, &Surroundings::look()?)?,
+        secrets: look_up_for_files(&opened.files, &config, &Surroundings::look()?)?,
         ..order(&state_dir)?
     };
     see_through(&config, args.json, || conduct::start(Work { workflow, known, file: Some(opened) }, &order))

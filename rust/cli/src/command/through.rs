@@ -17,6 +17,7 @@ use dirigent_core::text::printable;
 use dirigent_process::Secrets;
 use dirigent_process::worker::adopt_orphans;
 use dirigent_project::value::ReportKind;
+use dirigent_project::workflow::Files;
 use dirigent_project::{Config, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
@@ -41,11 +42,23 @@ pub(super) fn look_up<'a>(
     config: &Config,
     surroundings: &Surroundings,
 ) -> Result<Arc<Secrets>, CliError> {
-    let found = secrets::look_up(tasks, config, surroundings)?;
+    Ok(with_warnings(secrets::look_up(tasks, config, surroundings)?))
+}
+
+/// The same for workflow files.
+pub(super) fn look_up_for_files(
+    files: &Files,
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<Arc<Secrets>, CliError> {
+    Ok(with_warnings(secrets::look_up_for_files(files, config, surroundings)?))
+}
+
+fn with_warnings(found: secrets::Found) -> Arc<Secrets> {
     for warning in found.warnings {
         terminal::say(&format!("warning: {warning}\n"));
     }
-    Ok(found.secrets)
+    found.secrets
 }
 
 /// Starts a run and shows it until it is over.

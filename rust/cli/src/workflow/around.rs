@@ -1,9 +1,11 @@
 //! What a task of a workflow file finds around it, and how that and the file make a program to run.
 
+use dirigent_core::fault::chain;
 use dirigent_core::spec::{Action, Command, Script};
 use dirigent_core::text::OsText;
 use dirigent_journal::Artifacts;
 use dirigent_project::Interpreter;
+use dirigent_project::env_file;
 use dirigent_project::recognise::Recogniser;
 use dirigent_project::template::Template;
 use dirigent_project::workflow::{FileAction, FileTask, Piece, Shape, arguments};
@@ -58,6 +60,10 @@ impl Around {
             None => folder.to_owned(),
         };
         let mut env = self.environment(folder);
+        for path in &task.env_file {
+            let variables = env_file::load(path).map_err(|error| chain(&error))?.into_iter();
+            env.extend(variables.map(|(name, value)| (name.into(), Some(value.into()))));
+        }
         for (name, value) in &task.env {
             let value = value.as_ref().map(|value| value.text(values)).transpose()?;
             if value.as_ref().is_some_and(|value| value.contains('\0')) {
@@ -96,7 +102,10 @@ impl Around {
         if argv.iter().any(|arg| arg.shown().contains('\0')) {
             return Err("an argument holds a null character".to_owned());
         }
-        let command = Command { argv, cwd: cwd.into(), env, ..Command::default() };
+        let passed = |names: &Vec<String>| names.iter().map(Into::into).collect();
+        let pass_env = task.pass_env.as_ref().map(passed);
+        let secrets = task.secrets.iter().map(|(variable, name)| (variable.into(), name.clone())).collect();
+        let command = Command { argv, cwd: cwd.into(), env, secrets, pass_env };
         Ok(match script {
             Some(path) => Action::Script(Box::new(Script { path: path.into(), command })),
             None => Action::Command(Box::new(command)),

@@ -195,9 +195,7 @@ fn preview(task: &FileTask, folder: &Path) -> Action {
     let command = |argv: Vec<String>| Command {
         argv: argv.into_iter().map(OsText::from).collect(),
         cwd: folder.into(),
-        env: Vec::new(),
-        secrets: Vec::new(),
-        pass_env: None,
+        ..Command::default()
     };
     let run = |argv: Vec<String>| Action::Command(Box::new(command(argv)));
     match &task.action {

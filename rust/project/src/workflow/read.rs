@@ -16,6 +16,7 @@ use crate::workflow_schema::{
 use dirigent_core::spec::{Claim, Limits, Policy, Repeat, Resource, Retry, Reuse, Trigger};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// How many attempts may be lost with the guard before the task counts as failed.
@@ -70,7 +71,13 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
     }
     let head = Node { kind: NodeKind::Map(head), span: document.root.span.clone() };
     let head = decode_part::<HeadFile>(document, &head, &[], problems).unwrap_or_default();
+    let mut secrets = head.secrets.clone();
+    secrets.resolve(document.path.parent().unwrap_or(Path::new("")));
     let mut reading = Reading { document, problems };
+    if let Err((span, message)) = secrets.check() {
+        reading.wrong("config.invalid_value", &span, message, None);
+    }
+    let secrets = secrets.0.0.into_iter().map(|(name, source)| (name.value, source)).collect();
     let params = read_params(&mut reading, tables.get("params").copied().unwrap_or_default());
     let mut reader = TaskReader::new(&mut reading, &head);
     let mut tasks = Vec::new();
@@ -94,6 +101,7 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
         resources: reader.resources,
         timeout_ms: head.timeout.and_then(|limit| limit.0).map(milliseconds),
         fail_fast: head.fail_fast.unwrap_or(true),
+        secrets,
         jobs: head.jobs.map(|jobs| jobs.0),
         tasks,
     };
@@ -224,6 +232,11 @@ impl TaskReader {
         let env = self.env.iter().filter(|(name, _)| own.iter().all(|(other, _)| other != name)).cloned();
         let env = env.collect::<Vec<_>>().into_iter().chain(own).collect();
         let has_each = file.each.is_some();
+        reading.variables(file.secrets.as_ref(), file.pass_env.as_ref(), &of);
+        let folder = reading.document.path.parent().unwrap_or(Path::new(""));
+        let files = file.env_file.iter().flat_map(|files| &files.value.0);
+        let env_file = files.map(|path| folder.join(path)).collect();
+        let uses = file.secrets.unwrap_or_default().0.into_iter();
         let task = FileTask {
             name: key.name.clone(),
             span: key.span.clone(),
@@ -240,6 +253,9 @@ impl TaskReader {
                 .repeat
                 .and_then(|repeat| reading.expression(&repeat.until, &format!("{of}: `until`"))),
             env,
+            env_file,
+            pass_env: file.pass_env.map(|names| names.value.0),
+            secrets: uses.map(|(variable, secret)| (variable.value, secret.value)).collect(),
             cwd: cwd.and_then(|cwd| reading.template(&cwd, &of)),
             output: file.output,
             outputs,
@@ -440,6 +456,9 @@ fn applicable(reading: &mut Reading<'_>, file: &TaskFile, span: &Span, of: &str)
         ("retry", file.retry.is_some(), is_program),
         ("cache", file.cache.is_some(), is_program),
         ("env", !file.env.0.is_empty(), is_program),
+        ("env_file", file.env_file.is_some(), is_program),
+        ("pass_env", file.pass_env.is_some(), is_program),
+        ("secrets", file.secrets.is_some(), is_program),
         ("cwd", file.cwd.is_some(), is_program),
         ("output", file.output.is_some(), is_program && *action != "python"),
         ("outputs", file.outputs.is_some(), is_program),

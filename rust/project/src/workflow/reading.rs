@@ -5,6 +5,7 @@ use crate::decode::{Entries, Scalar, Spanned};
 use crate::diagnose::{Diagnostic, Severity};
 use crate::document::{Document, Span};
 use crate::expression::{Expression, Mistake};
+use crate::secret::{SecretUses, is_variable};
 use crate::template::Template;
 use crate::value::Texts;
 use serde_json::Value;
@@ -74,6 +75,22 @@ impl Reading<'_> {
             templates.extend(self.template(&Spanned { value, span: arg.span }, of));
         }
         templates
+    }
+
+    /// Checks the names of variables.
+    pub(super) fn variables(
+        &mut self,
+        secrets: Option<&SecretUses>,
+        passed: Option<&Spanned<Texts>>,
+        of: &str,
+    ) {
+        let secrets = secrets.iter().flat_map(|uses| &uses.0);
+        let names = secrets.map(|(variable, _)| (&variable.value, &variable.span));
+        let passed = passed.iter().flat_map(|names| names.value.0.iter().map(|name| (name, &names.span)));
+        for (name, span) in names.chain(passed).filter(|(name, _)| !is_variable(name)) {
+            let message = format!("{of}: `{name}` cannot be a variable of the environment");
+            self.wrong("config.invalid_value", span, message, None);
+        }
     }
 
     pub(super) fn environment(
