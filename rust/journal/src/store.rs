@@ -358,6 +358,14 @@ impl RunWriter {
             known::note(&transaction, number, &done)?;
             for event in events {
                 known::renew(&transaction, number, &event.fact)?;
+                // A run that was cancelled has an end, which no longer holds when it goes on.
+                if let Fact::RunResumed { .. } = &event.fact {
+                    transaction.execute(
+                        "UPDATE runs SET ended_at_ms = NULL, verdict = NULL, events = NULL, hash = NULL, counts = NULL \
+                         WHERE number = ?1",
+                        params![number],
+                    )?;
+                }
                 if let Fact::RunEnded { verdict, .. } = &event.fact {
                     transaction.execute(
                         "UPDATE runs SET ended_at_ms = ?2, verdict = ?3, events = ?4, hash = ?5, counts = ?6 \
@@ -373,8 +381,12 @@ impl RunWriter {
                     )?;
                 }
             }
-            let is_head =
-                |event: &Arc<Event>| matches!(event.fact, Fact::RunCreated { .. } | Fact::RunEnded { .. });
+            let is_head = |event: &Arc<Event>| {
+                matches!(
+                    event.fact,
+                    Fact::RunCreated { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
+                )
+            };
             if events.iter().any(is_head) {
                 seal::RUNS.close(&transaction, &number)?;
             }
