@@ -81,7 +81,7 @@ def asked(state: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def events_of(state: Path, run: str) -> list[dict[str, Any]]:
     """The recorded events of a run."""
-    told = [json.loads(line) for line in ask(state, "export", run).splitlines()]
+    told = [json.loads(line) for line in ask(state, "export", run).split("\n") if line]
     return [line for line in told if "seq" in line]
 
 
@@ -165,8 +165,13 @@ def check(state: Path, run: str, ledger: Path | None = None) -> str:
     assert set(attempts.values()) <= {1}, attempts.most_common(3)
     started: set[tuple[int, int]] = set()
     completed: set[int] = set()
+    declared = [task for event in events if event["kind"] == "tasks_declared" for task in event["tasks"]]
+    cleaning = {place for place, task in enumerate(declared) if task.get("teardown")}
     for event in events:
-        if event["kind"] == "attempt_started":
+        if event["kind"] == "run_resumed":
+            # There will be more to clean up.
+            completed -= cleaning
+        elif event["kind"] == "attempt_started":
             assert event["task"] not in completed, event
             started.add((event["task"], event["attempt"]))
         elif event["kind"] == "attempt_ended" and event["outcome"] in GOOD_ENDS:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.children import DEADLINE_S, wait_for
-from tests.oracle import UNSPEAKABLE, check, events_of
+from tests.oracle import UNSPEAKABLE, ask, check, events_of
 
 PROGRAM = Path(sys.executable).parent / "dirigent"
 
@@ -20,19 +20,13 @@ class Ran:
     """What the journal says of a run."""
 
     def __init__(self, state: Path, run: str) -> None:
-        self.id = run
+        self.id, self.state = run, state
         self.events = events_of(state, run)
         declared = [event["tasks"] for event in self.events if event["kind"] == "tasks_declared"]
         self.names: list[str] = [task["name"] for tasks in declared for task in tasks]
         self.statuses: dict[str, str] = {}
         self.sentences: dict[str, str] = {}
-        done = subprocess.run(
-            [PROGRAM, "show", run, "--json", "--state-dir", state],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
-        self.shown: dict[str, Any] = json.loads(done.stdout)
+        self.shown: dict[str, Any] = json.loads(ask(state, "show", run, "--json"))
         for task in self.shown["tasks"]:
             self.statuses[task["name"]] = task["status"]
             self.sentences[task["name"]] = task["sentence"]
@@ -48,10 +42,13 @@ class Ran:
         return len(self.of(name, "attempt_started"))
 
     def value(self, name: str) -> Any:
-        """What a task gave; an inline value in JSON."""
+        """What a task gave."""
         kept = self.of(name, "attempt_ended")[-1]["value"]
-        assert (kept["kept"], kept["encoding"]) == ("inline", "json"), kept
-        return json.loads(kept["text"])
+        assert kept["encoding"] == "json", kept
+        if kept["kept"] == "inline":
+            return json.loads(kept["text"])
+        [path] = (self.state / "artifacts").rglob(f"*{kept['hash'][2:]}")
+        return json.loads(path.read_text())
 
     def reused(self) -> set[str]:
         """The tasks whose outcome was taken from another run."""

@@ -279,6 +279,18 @@ pub struct Source {
     pub text: Arc<str>,
     /// Its parameters, as a JSON object.
     pub params: Box<str>,
+    /// The files that it runs, and those that they run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SourceFile>,
+}
+
+/// A file that a workflow file runs, as it was then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// The file, absolute.
+    pub path: OsText,
+    /// Its text.
+    pub text: Arc<str>,
 }
 
 /// Why a task was skipped.

@@ -4,6 +4,7 @@
 //! a run.
 
 mod action;
+mod shell;
 mod reading;
 mod check;
 mod read;
@@ -22,7 +23,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 pub use action::{Each, FileAction, MOST_ITEMS, Piece, Shape, arguments};
-pub use files::Files;
+pub use files::{Files, Texts};
 
 /// A workflow file, checked.
 #[derive(Clone, Debug)]

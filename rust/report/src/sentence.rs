@@ -3,6 +3,7 @@
 use crate::counts::Counts;
 use crate::quantity::{counted, grouped};
 use dirigent_core::event::{CancelReason, SkipReason, Verdict};
+use dirigent_core::spec::Action;
 use dirigent_core::state::{TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_core::{Outcome, State, TaskIndex};
@@ -58,10 +59,15 @@ pub fn task_sentence(state: &State, task: &TaskState) -> String {
             outcome.sentence()
         }
         (TaskStatus::TimedOut, None) => "was not answered in time".to_owned(),
-        (TaskStatus::Failed, None) => match &task.remark {
-            Some(why) if !why.is_empty() => format!("failed: {}", printable(why)),
-            _ => "failed".to_owned(),
-        },
+        (TaskStatus::Failed, None) => {
+            let is_answered =
+                matches!(task.spec.action, Action::Approval { .. }) && task.started_at_ms.is_some();
+            let what = if is_answered { "was rejected" } else { "failed" };
+            match &task.remark {
+                Some(why) if !why.is_empty() => format!("{what}: {}", printable(why)),
+                _ => what.to_owned(),
+            }
+        }
         (TaskStatus::Retrying | TaskStatus::Completed, None) => task.status.name().to_owned(),
     }
 }

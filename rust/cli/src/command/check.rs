@@ -53,7 +53,7 @@ type Looked = (String, String, Vec<Finding>);
 
 fn look(args: &CheckArgs) -> Result<Looked, CliError> {
     if let Some(document) = workflow_document(&args.selection)? {
-        let files = Files::read(&document)?;
+        let files = Files::read(&document, None)?;
         let tasks: usize = files.all().iter().map(|file| file.tasks.len()).sum();
         let others = match files.all().len() {
             1 => String::new(),
@@ -75,7 +75,7 @@ fn look(args: &CheckArgs) -> Result<Looked, CliError> {
     }
     let selected = select(&args.selection, args.selection.flags())?;
     let jobs = match selected.config.project_document().filter(|document| has_jobs(document)) {
-        Some(document) => Files::read_jobs(document, None)?.root().tasks.len(),
+        Some(document) => Files::read_jobs(document, None, None)?.root().tasks.len(),
         None => 0,
     };
     if selected.found.scripts.is_empty() && jobs == 0 {

@@ -29,7 +29,7 @@ struct Listed<'a> {
 
 pub(super) fn list(args: &ListArgs) -> Result<i32, CliError> {
     if let Some(document) = workflow_document(&args.selection)? {
-        return Ok(list_tasks(Files::read(&document)?.root(), args.json));
+        return Ok(list_tasks(Files::read(&document, None)?.root(), args.json));
     }
     match target(&args.selection, &args.selection.flags(), &GivenArgs::default())? {
         Target::Scripts => {}

@@ -36,9 +36,10 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
 
 /// The workflow file that a run was made from, as it was then.
 fn file_of(state: &State, place: &Place) -> Result<Option<Opened>, CliError> {
-    let source = state.header().and_then(|header| header.origin.source.clone());
-    let open = |source: &Source| reopen(source, &place.config, &place.surroundings, &place.state_dir);
-    source.as_deref().map(open).transpose()
+    let Some(header) = state.header() else { return Ok(None) };
+    let began = header.created_at_ms;
+    let open = |source: &Source| reopen(source, began, &place.config, &place.surroundings, &place.state_dir);
+    header.origin.source.as_deref().map(open).transpose()
 }
 
 pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {

@@ -7,7 +7,7 @@ use crate::fault::CliError;
 use crate::python;
 use crate::record::now_ms;
 use crate::surroundings::{Surroundings, origin};
-use dirigent_core::event::Source;
+use dirigent_core::event::{Source, SourceFile};
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Resource, Workflow};
 use dirigent_journal::{Artifacts, Store};
@@ -48,8 +48,8 @@ pub fn open(
     surroundings: &Surroundings,
     state_dir: &Path,
 ) -> Result<Opened, CliError> {
-    let files = Files::read(document)?;
-    let days = days();
+    let files = Files::read(document, None)?;
+    let days = days(now_ms());
     let params = take(&files.root().params, given, &days).map_err(|wrong| CliError::Usage {
         message: wrong.join("\n       "),
         hint: Some("give a parameter by `--param NAME=VALUE`; `dirigent list FILE` tells them".to_owned()),
@@ -69,28 +69,40 @@ pub fn open_job(
     surroundings: &Surroundings,
     state_dir: &Path,
 ) -> Result<Opened, CliError> {
-    let files = Files::read_jobs(document, Some(job))?;
-    opened(files, document, Some(job), Map::new(), days(), config, surroundings, state_dir)
+    let files = Files::read_jobs(document, Some(job), None)?;
+    opened(files, document, Some(job), Map::new(), days(now_ms()), config, surroundings, state_dir)
 }
 
-/// Opens a workflow file as it was when a run of it began.
+/// Opens a workflow file as it was when a run of it began, on the day that was then.
 ///
 /// # Errors
 ///
-/// A file that it runs has changed so that it is wrong now.
+/// A script that it runs is no longer there.
 pub fn reopen(
     source: &Source,
+    began_at_ms: i64,
     config: &Config,
     surroundings: &Surroundings,
     state_dir: &Path,
 ) -> Result<Opened, CliError> {
     let document = Document::parse(source.path.as_path(), &source.text)?;
+    let texts = source.files.iter().map(|file| (file.path.as_path().to_owned(), Arc::clone(&file.text)));
+    let texts = Some(texts.collect());
     let files = match source.entry.as_deref() {
-        Some(job) => Files::read_jobs(&document, Some(job))?,
-        None => Files::read(&document)?,
+        Some(job) => Files::read_jobs(&document, Some(job), texts)?,
+        None => Files::read(&document, texts)?,
     };
     let params: Map<String, Value> = serde_json::from_str(&source.params).unwrap_or_default();
-    opened(files, &document, source.entry.as_deref(), params, days(), config, surroundings, state_dir)
+    opened(
+        files,
+        &document,
+        source.entry.as_deref(),
+        params,
+        days(began_at_ms),
+        config,
+        surroundings,
+        state_dir,
+    )
 }
 
 #[expect(clippy::too_many_arguments, reason = "what there is to know, from four places")]
@@ -114,11 +126,15 @@ fn opened(
         caller: artifacts.path(&dirigent_journal::known::digest(CALLER.as_bytes())),
         artifacts,
     };
+    let texts = files.texts().iter();
     let source = Arc::new(Source {
         path: document.path.clone().into(),
         entry: entry.map(Into::into),
         text: Arc::clone(&document.source),
         params: Value::Object(params.clone()).to_string().into(),
+        files: texts
+            .map(|(path, text)| SourceFile { path: path.clone().into(), text: Arc::clone(text) })
+            .collect(),
     });
     let values = with_params(params);
     let standing = Standing { first: TaskIndex(0), prefix: "", first_resource: 0 };
@@ -153,9 +169,9 @@ impl Opened {
     }
 }
 
-/// The day it is, where we are.
-fn days() -> Days {
+/// The day it is at a time, where we are.
+fn days(at_ms: i64) -> Days {
     let offset = origin(None).utc_offset_min;
-    let day = |days: i64| iso(now_ms() + days * 86_400_000, offset).chars().take(10).collect();
+    let day = |days: i64| iso(at_ms + days * 86_400_000, offset).chars().take(10).collect();
     Days { today: day(0), yesterday: day(-1), tomorrow: day(1) }
 }

@@ -4,7 +4,7 @@ use super::{FileAction, FileTask, WorkflowFile};
 use crate::diagnose::{Diagnostic, Severity, did_you_mean};
 use crate::document::Document;
 use crate::fault::ProjectError;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,16 +17,20 @@ pub struct Files {
     root: Arc<WorkflowFile>,
     /// Each file with the place of its first resource among those of the run, by its path.
     all: HashMap<PathBuf, (Arc<WorkflowFile>, u32)>,
+    texts: Texts,
 }
 
+/// The texts of files, by their paths.
+pub type Texts = BTreeMap<PathBuf, Arc<str>>;
+
 impl Files {
-    /// Reads the files that a document names, and those that they name.
+    /// Reads the files that a document names, and those that they name; with `texts`, what these say instead of what lies there.
     ///
     /// # Errors
     ///
     /// One of them cannot be read or is wrong; one runs itself; a parameter is given that there is not.
-    pub fn read(document: &Document) -> Result<Self, ProjectError> {
-        Self::within(document, WorkflowFile::read(document)?)
+    pub fn read(document: &Document, texts: Option<Texts>) -> Result<Self, ProjectError> {
+        Self::within(document, WorkflowFile::read(document)?, texts)
     }
 
     /// The same for the jobs of a project file: for one with what it needs, or for all of them.
@@ -34,20 +38,23 @@ impl Files {
     /// # Errors
     ///
     /// The same.
-    pub fn read_jobs(document: &Document, job: Option<&str>) -> Result<Self, ProjectError> {
+    pub fn read_jobs(
+        document: &Document,
+        job: Option<&str>,
+        texts: Option<Texts>,
+    ) -> Result<Self, ProjectError> {
         let jobs = WorkflowFile::read_jobs(document)?;
-        Self::within(
-            document,
-            match job {
-                Some(job) => jobs.up_to(job),
-                None => jobs,
-            },
-        )
+        let jobs = match job {
+            Some(job) => jobs.up_to(job),
+            None => jobs,
+        };
+        Self::within(document, jobs, texts)
     }
 
-    fn within(document: &Document, root: WorkflowFile) -> Result<Self, ProjectError> {
+    fn within(document: &Document, root: WorkflowFile, texts: Option<Texts>) -> Result<Self, ProjectError> {
         let root = Arc::new(root);
-        let mut files = Self { root: Arc::clone(&root), all: HashMap::new() };
+        let texts = texts.unwrap_or_default();
+        let mut files = Self { root: Arc::clone(&root), all: HashMap::new(), texts };
         let mut next = 0;
         files.add(&root, &document.source, &mut vec![clean(&document.path)], &mut next)?;
         Ok(files)
@@ -69,7 +76,7 @@ impl Files {
                 let message = format!("task `{}` runs a workflow that it is a part of", task.name);
                 return Err(wrong(file, source, task, "workflow.cycle", message, None).into());
             }
-            if !path.is_file() {
+            if !self.texts.contains_key(&path) && !path.is_file() {
                 let message = format!("task `{}`: there is no file {}", task.name, path.display());
                 let hint = Some("it is meant from the folder of this file".to_owned());
                 return Err(wrong(file, source, task, "workflow.no_file", message, hint).into());
@@ -77,7 +84,11 @@ impl Files {
             let inner = match self.all.get(&path) {
                 Some((inner, _)) => Arc::clone(inner),
                 None => {
-                    let document = Document::load(&path)?;
+                    let document = match self.texts.get(&path) {
+                        Some(text) => Document::parse(&path, text)?,
+                        None => Document::load(&path)?,
+                    };
+                    self.texts.insert(path.clone(), Arc::clone(&document.source));
                     let inner = Arc::new(WorkflowFile::read(&document)?);
                     within.push(path);
                     self.add(&inner, &document.source, within, next)?;
@@ -117,6 +128,11 @@ impl Files {
     /// The file that a task of another runs, and the place of its first resource.
     pub fn inner(&self, outer: &WorkflowFile, path: &str) -> Option<&(Arc<WorkflowFile>, u32)> {
         self.all.get(&clean(&outer.folder().join(path)))
+    }
+
+    /// What the files that others run say.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// Every file, in the order of their resources.

@@ -1,8 +1,9 @@
 //! From a document to a workflow: what each part of it says by itself. How the parts fit is [`super::check`]'s.
 
-use super::action::{Each, FileAction, Shape, shell_line};
+use super::action::{Each, FileAction, Shape};
 use super::check::check;
 use super::reading::Reading;
+use super::shell::shell_line;
 use super::{FileTask, Kind, WorkflowFile};
 use crate::decode::{Scalar, Spanned, decode_part};
 use crate::diagnose::{Diagnostic, Severity};
