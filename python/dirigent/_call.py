@@ -27,7 +27,9 @@ def main(target: str) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        return _refuse(f"there is no module `{error.name}` in {os.getcwd()} or where Python looks for modules")
+        return _refuse(
+            f"there is no module `{error.name}` in {os.getcwd()} or where Python looks for modules"
+        )
     except AttributeError as error:
         return _refuse(f"{target}: {error}")
     if not callable(function):

@@ -8,11 +8,13 @@ is ended, with all it started.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import pickle
 import sys
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,8 @@ class _Process:
     def __init__(self, number: int, line: Connection) -> None:
         self.number = number
         self.line = line
-        self.known: set[int] = set()
+        #: The functions that it has, in the order in which it got them.
+        self.known: OrderedDict[int, None] = OrderedDict()
 
     def call(self, key: int, function: bytes, call: bytes, folder: str) -> tuple[bool, bytes]:
         """Send a call and wait for the answer.
@@ -47,7 +50,9 @@ class _Process:
         packed = None if key in self.known else function
         self.line.send_bytes(pickle.dumps((key, packed, folder), 5))
         self.line.send_bytes(call)
-        self.known.add(key)
+        self.known[key] = None
+        if len(self.known) > MOST_KNOWN:
+            self.known.popitem(last=False)
         is_value = self.line.recv_bytes() == b"value"
         return is_value, self.line.recv_bytes()
 
@@ -131,7 +136,12 @@ class _Pool:
 
 _pool: _Pool | None = None
 _pool_lock = threading.Lock()
-_packed: dict[int, tuple[Callable[..., Any], int, bytes]] = {}
+#: The functions last sent, as bytes, each under a number of its own.
+_packed: OrderedDict[int, tuple[Callable[..., Any], int, bytes]] = OrderedDict()
+_numbers = itertools.count(1)
+_MOST_PACKED = 64
+#: How many functions a process keeps: it forgets those that it got first, as we forget that it has them.
+MOST_KNOWN = 64
 
 
 def _the_pool() -> _Pool:
@@ -144,12 +154,20 @@ def _the_pool() -> _Pool:
 
 def _pack(function: Callable[..., Any]) -> tuple[int, bytes]:
     """The function as bytes, made once, under a number of its own."""
-    found = _packed.get(id(function))
-    if found is None or found[0] is not function:
-        import cloudpickle
+    with _pool_lock:
+        found = _packed.get(id(function))
+        if found is not None and found[0] is function:
+            _packed.move_to_end(id(function))
+            return found[1], found[2]
+    import cloudpickle
 
-        found = _packed[id(function)] = (function, len(_packed) + 1, cloudpickle.dumps(function, 5))
-    return found[1], found[2]
+    made = (function, next(_numbers), cloudpickle.dumps(function, 5))
+    with _pool_lock:
+        _packed[id(function)] = made
+        forgotten = _packed.popitem(last=False) if len(_packed) > _MOST_PACKED else None
+    # Whatever happens when it is thrown away happens outside of the lock.
+    del forgotten
+    return made[1], made[2]
 
 
 def carry(around: Attempt, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

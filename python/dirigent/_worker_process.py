@@ -14,6 +14,7 @@ from typing import Any
 
 from dirigent._carry import text_of
 from dirigent._context import CURRENT, Attempt, Capture
+from dirigent._isolation import MOST_KNOWN
 from dirigent._traceback import traceback_of
 
 
@@ -58,6 +59,8 @@ def _answer(
     try:
         if packed is not None:
             functions[key] = pickle.loads(packed)
+            if len(functions) > MOST_KNOWN:
+                del functions[next(iter(functions))]
         args, kwargs = pickle.loads(call)
         token = CURRENT.set(_Folder(folder))
         try:

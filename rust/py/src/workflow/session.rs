@@ -5,6 +5,7 @@ use crate::waiting::{hold, this_thread, wait};
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
 use crate::workflow::record::{changed, fit, open};
+use crate::workflow::rerun::taken_over;
 use crate::workflow::seat::Seat;
 use crate::workflow::shared::{Door, Group, Raised, Shared, own_name};
 use crate::workflow::total::SLOTS;
@@ -47,6 +48,8 @@ struct Options {
     seed: u64,
     /// Whether tasks that completed may do something else now.
     keeps_changed: bool,
+    /// The run from which a new one takes over what did not change.
+    takes_over: Option<RunId>,
 }
 
 /// Where the tasks are, by name, as far as somebody asked.
@@ -138,6 +141,10 @@ impl Session {
                 resumed
             }
             None => Begin::New(Box::new(dirigent_engine::Plan {
+                known: match (&options.takes_over, &shared.store) {
+                    (Some(old), Some(store)) => taken_over(py, old, &state_dir, store, workflow.tasks())?,
+                    _ => Vec::new(),
+                },
                 max_concurrency: options.max_concurrency.max(1),
                 fail_fast: options.fail_fast,
                 origin: origin(None),
