@@ -50,7 +50,9 @@ def write_folder(format: int, folder: Path) -> Path:
     with closing(sqlite3.connect(database, isolation_level=None)) as made:
         made.executescript(MADE[format].read_text())
         made.execute("ATTACH ? AS later", [str(later)])
-        for (table,) in made.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+        tables = "SELECT name FROM {}.sqlite_schema WHERE type = 'table'"
+        shared = f"{tables.format('main')} INTERSECT {tables.format('later')}"
+        for (table,) in made.execute(shared).fetchall():
             columns = ", ".join(f'"{row[1]}"' for row in made.execute(f"PRAGMA main.table_info({table})"))
             made.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM later.{table}")
         made.execute(f"PRAGMA application_id = {APPLICATION}")
