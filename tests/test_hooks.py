@@ -192,6 +192,20 @@ def test_a_watch_tells_what_changed(program: Path, project: Path, tmp_path: Path
     assert info["changes"] == [{"path": str(project / "b.sh"), "became": "changed"}]
 
 
+def test_runs_of_a_python_file_and_of_a_workflow_file_are_told_of_too(
+    run: Callable[..., Done], project: Path
+) -> None:
+    (project / "flows.py").write_text(
+        "from dirigent import Workflow\netl = Workflow('etl')\netl.add_task('one', lambda: 1)\n"
+    )
+    (project / "flow.yaml").write_text("name: etl\ntasks: {one: {run: ['true']}}\n")
+    for target in ("flows.py:etl", "flow.yaml"):
+        done = run("run", target, after_task=[KEEP], after_run=[KEEP])
+        assert (done.returncode, "hook" in done.stderr) == (0, False), done.stderr
+        assert [(hook, task) for hook, task, _ in told(project)] == [("after_task", "one"), ("after_run", "")]
+        (project / "told").unlink()
+
+
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [

@@ -162,6 +162,14 @@ def test_a_retry_is_told_of_too(run: Callable[..., Done], project: Path) -> None
     assert [it["verdict"] for it in kept(project, "again")] == ["succeeded"]
 
 
+def test_runs_of_a_python_file_are_told_of_too(run: Callable[..., Done], project: Path) -> None:
+    (project / "flows.py").write_text("from dirigent import flow\n@flow\ndef etl(): raise ValueError('no')\n")
+    assert run(keeping(project, on="failure"), verb=("run", "flows.py:etl")).returncode == 1
+    (told,) = kept(project)
+    assert (told["workflow"], told["first_failure"]["task"]) == ("etl", "body")
+    assert "ValueError: no" in told["first_failure"]["outcome"]
+
+
 def test_a_web_hook_gets_it_posted_with_its_headers(
     run: Callable[..., Done], hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

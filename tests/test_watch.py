@@ -297,6 +297,24 @@ def test_options_and_arguments_are_those_of_a_run(watching: Watching, folder: Pa
     assert (tmp_path / "arguments").read_text() == "--clear --path\n" * 2
 
 
+@pytest.mark.parametrize("target", ["flow.yaml", "flows.py:etl", "job"])
+def test_workflows_and_jobs_are_watched_with_the_folder_they_lie_in(
+    watching: Watching, folder: Path, target: str
+) -> None:
+    (folder / "flow.yaml").write_text("name: etl\ntasks: {one: {run: ['true']}}\n")
+    (folder / "flows.py").write_text(
+        "from dirigent import Workflow\netl = Workflow('etl')\netl.add_task('one', print)\n"
+    )
+    with (folder / "dirigent.toml").open("a") as file:
+        file.write('[jobs.job]\nrun = ["true"]\n')
+    with watching(target=Path(target)) as watch:
+        data(folder)
+        assert watch.wait(2) == [("first run", "succeeded"), ("sub/more.csv changed", "succeeded")]
+        named = folder / {"job": "dirigent.toml"}.get(target, target.partition(":")[0])
+        named.write_text(named.read_text() + "\n# changed\n")
+        assert watch.wait(3)[2] == (f"{named.name} changed", "succeeded")
+
+
 def test_a_script_alone_is_watched_alone(watching: Watching, folder: Path) -> None:
     with watching(target=folder / "a.sh") as watch:
         data(folder)
@@ -329,6 +347,8 @@ def test_a_change_is_a_run_soon_after_the_debounce(watching: Watching, folder: P
         ([".", "--on-change", "resart"], 2, "restart"),
         ([".", "--debounce", "soon"], 2, "is no duration"),
         ([".", "--pth", "x"], 2, "--path"),
+        (["-"], 2, "standard input cannot be read again and again"),
+        (["no-such-job"], 3, "does not exist"),
     ],
 )
 def test_wrong_use_is_told_at_once(

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return _see_through(handle, [kind for kind in options.report.split(",") if kind], options.json)
+    return _see_through(handle, options)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -38,6 +38,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("file")
     parser.add_argument("name")
     parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--config")
     parser.add_argument("--report", default="")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--param", action="append", default=[])
@@ -89,7 +90,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
             try:
                 given.update(json.load(opened))
             except (ValueError, TypeError) as error:
-                raise UsageError(f"{options.params_file}: parameters of a Python file are a JSON object: {error}") from error
+                raise UsageError(
+                    f"{options.params_file}: parameters of a Python file are a JSON object: {error}"
+                ) from error
     for param in options.param:
         name, equals, value = param.partition("=")
         if not equals:
@@ -127,7 +130,9 @@ def _as(kind: Any, text: str, name: str) -> Any:
         if kind is str:
             return text
         if kind is bool:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                text.lower()
+            ]
         if kind in (int, float):
             return kind(text)
         if kind is date:
@@ -190,14 +195,20 @@ def _start(target: Any, given: dict[str, Any], options: argparse.Namespace) -> A
     return target.submit(**_read(target.function, given))
 
 
-def _see_through(handle: Any, reports: list[str], as_json: bool) -> int:
-    """Show a run until it ends. The first interrupt asks it to end, the second ends it at once."""
+def _see_through(handle: Any, options: argparse.Namespace) -> int:
+    """Show a run until it ends, and have others told. The first interrupt asks it to end, the second ends it at once."""
     from dirigent import _native
     from dirigent._flow import FlowHandle
 
     run = handle.run if isinstance(handle, FlowHandle) else handle
-    display = threading.Thread(target=_native.show, args=(run._session,), name="dirigent-display", daemon=True)
+    display = threading.Thread(
+        target=_native.show, args=(run._session,), name="dirigent-display", daemon=True
+    )
     display.start()
+    home = os.path.dirname(options.file)
+    to_tell = (run._session, home, options.config)
+    telling = threading.Thread(target=_native.tell_others, args=to_tell, name="dirigent-telling", daemon=True)
+    telling.start()
     for stop in (run.cancel, run.kill, run.kill):
         try:
             run.wait()
@@ -205,7 +216,9 @@ def _see_through(handle: Any, reports: list[str], as_json: bool) -> int:
         except KeyboardInterrupt:
             stop()
     display.join()
-    code = _native.conclude(run._session, reports, as_json)
+    reports = [kind for kind in options.report.split(",") if kind]
+    code = _native.conclude(run._session, reports, options.json)
+    telling.join()
     if isinstance(handle, FlowHandle) and code == 0:
         try:
             handle.result()

@@ -36,7 +36,7 @@ use clap::{CommandFactory, Parser};
 use dirigent_core::fault::Fault;
 use std::ffi::OsString;
 
-pub(crate) use through::conclude;
+pub(crate) use through::{conclude, tell_others};
 
 /// Runs one command line.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {

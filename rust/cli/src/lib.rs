@@ -57,3 +57,18 @@ pub fn conclude(
 ) -> Result<i32, fault::CliError> {
     command::conclude(state, folder, formats, json)
 }
+
+/// Tells hooks what happens to a run, and whoever wants to know that it has ended, as the configuration of a folder says:
+/// its project's, or the file that is named. Returns when all know, or their time is up.
+///
+/// # Errors
+///
+/// The configuration says something wrong.
+pub fn tell_others(
+    feed: Feed,
+    folder: &Path,
+    home: &Path,
+    config: Option<&Path>,
+) -> Result<(), fault::CliError> {
+    command::tell_others(feed, folder, home, config)
+}

@@ -51,6 +51,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_function(wrap_pyfunction!(showing::show, module)?)?;
     module.add_function(wrap_pyfunction!(showing::conclude, module)?)?;
+    module.add_function(wrap_pyfunction!(showing::tell_others, module)?)?;
     module.add_function(wrap_pyfunction!(records::untrusted_task, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_stream, module)?)?;
     module.add_function(wrap_pyfunction!(workflow::columns::run_columns, module)?)?;

@@ -6,6 +6,7 @@ use dirigent_cli::fault::CliError;
 use dirigent_report::Format;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 /// Show a run on standard error until it ends.
@@ -13,6 +14,19 @@ use std::sync::PoisonError;
 pub(crate) fn show(py: Python<'_>, session: &Session) {
     let feed = session.feed.at(0);
     py.detach(|| dirigent_cli::show(feed));
+}
+
+/// Tell hooks what happens to a run, and whoever wants to know that it has ended.
+#[pyfunction]
+pub(crate) fn tell_others(
+    py: Python<'_>,
+    session: &Session,
+    home: PathBuf,
+    config: Option<PathBuf>,
+) -> PyResult<()> {
+    let (feed, folder) = (session.feed.at(0), &session.shared.folder);
+    py.detach(|| dirigent_cli::tell_others(feed, folder, &home, config.as_deref()))
+        .map_err(|error| raised(py, error))
 }
 
 /// Write the reports of a run that has ended, print its summary, and return the exit code of the command line.

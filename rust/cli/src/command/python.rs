@@ -30,6 +30,9 @@ pub(super) fn run_python(args: &RunArgs, flags: Flags, path: &Path, name: &str) 
     if let Some(jobs) = config.run.jobs.value {
         command.arg("--jobs").arg(jobs.to_string());
     }
+    if let Some(file) = &args.selection.config {
+        command.arg("--config").arg(surroundings.absolute(file));
+    }
     for param in &args.given.param {
         command.arg("--param").arg(param);
     }

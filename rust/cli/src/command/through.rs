@@ -1,5 +1,6 @@
 //! A run from its start to its end, whichever verb asked for it: shown while it goes, told when it is over.
 
+use super::selection::configuration;
 use crate::conduct::{Conducted, Order};
 use crate::display::{self, summary::summary};
 use crate::fault::{CliError, exit};
@@ -14,11 +15,12 @@ use dirigent_core::event::Verdict;
 use dirigent_core::spec::Task;
 use dirigent_core::state::State;
 use dirigent_core::text::printable;
+use dirigent_engine::{Feed, News};
 use dirigent_process::Secrets;
 use dirigent_process::worker::adopt_orphans;
 use dirigent_project::value::ReportKind;
 use dirigent_project::workflow::Files;
-use dirigent_project::{Config, RunSettings};
+use dirigent_project::{Config, Flags, RunSettings};
 use dirigent_report::{Format, RunView};
 use std::path::Path;
 use std::sync::Arc;
@@ -83,6 +85,30 @@ pub(super) fn see_through(
     notify::run_ended(&state, &folder, config);
     hooks.finish();
     code
+}
+
+/// Tells others of a run that another program carries on.
+pub(crate) fn tell_others(
+    mut feed: Feed,
+    folder: &Path,
+    home: &Path,
+    config: Option<&Path>,
+) -> Result<(), CliError> {
+    let config = configuration(&Surroundings::look()?, home, config, Flags::default())?;
+    let hooks = Hooks::listen(&config, feed.clone(), folder);
+    if config.notifications().next().is_some() {
+        let mut state = State::default();
+        loop {
+            match feed.next(None) {
+                News::Events(events) => events.iter().for_each(|event| state.apply(event)),
+                News::Stalled(_) | News::Quiet => {}
+                News::End => break,
+            }
+        }
+        notify::run_ended(&state, folder, &config);
+    }
+    hooks.finish();
+    Ok(())
 }
 
 /// Tells how a run went, and says with what to exit.

@@ -7,6 +7,7 @@ mod child;
 mod lookout;
 
 use super::selection::{configuration, nearest_folder};
+use super::target::has_jobs;
 use crate::args::{OnChange, WatchArgs};
 use crate::display::{paint_of, shown_ms};
 use crate::fault::{CliError, shown};
@@ -313,8 +314,19 @@ impl Place {
         let root = config.root().unwrap_or(start);
         let except = vec![state_dir.clone()];
         let mut scope = Scope::new(&config.skip_patterns(), root, except, &config.interpreters())?;
-        for target in &targets {
-            scope.add_target(target)?;
+        for (target, typed) in targets.iter().zip(&selection.targets) {
+            if typed == Path::new("-") {
+                return Err(CliError::Usage {
+                    message: "standard input cannot be read again and again".to_owned(),
+                    hint: Some("write it to a file, and watch that".to_owned()),
+                });
+            }
+            // The tasks of a job may be anywhere in the project.
+            let is_job = typed.components().count() == 1
+                && !target.exists()
+                && config.project_document().is_some_and(has_jobs)
+                && !typed.to_string_lossy().contains(['*', '?', '[', ':']);
+            if is_job { scope.add(root, false)? } else { scope.add_target(target)? }
         }
         for path in &args.path {
             scope.add(&surroundings.absolute(path), true)?;
