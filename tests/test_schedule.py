@@ -409,6 +409,8 @@ def test_the_unit_says_where_all_of_it_is(tmp_path: Path, program: Path) -> None
         ({"cron": "61 * * * *"}, "`61` is no minute from 0 to 59"),
         ({"cron": "@daily", "timezone": "Europe/Berln"}, "did you mean `Europe/Berlin`?"),
         ({"cron": "@daily", "run": ["a.sh", "--jbs", "2"]}, "unexpected argument '--jbs' found"),
+        ({"cron": "@daily", "run": ["--jobs", "2"]}, "it names no target"),
+        ({"cron": "@daily", "run": ["a.sh", "--help"]}, "it asks for help, and runs nothing"),
         ({"cron": "@daily", "overlap": "wait"}, "unknown value `wait`"),
         ({}, "`schedules.a` does not say when"),
     ],

@@ -111,7 +111,10 @@ impl Carrier {
 
     /// Takes a tick that somebody asks for out of turn.
     pub(super) fn take_by_hand(&mut self, job: usize, now_ms: i64) -> Result<(), CliError> {
-        self.take_one(Waiting { job, tick_ms: now_ms, by_hand: true, is_patient: false }, now_ms)
+        // The schedule's own tick of this very millisecond is another one.
+        let is_own = self.jobs[job].declared.schedule.previous(now_ms) == Some(now_ms);
+        let tick_ms = now_ms + i64::from(is_own);
+        self.take_one(Waiting { job, tick_ms, by_hand: true, is_patient: false }, now_ms)
     }
 
     fn take_one(&mut self, tick: Waiting, now_ms: i64) -> Result<(), CliError> {

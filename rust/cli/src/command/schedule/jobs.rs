@@ -1,8 +1,8 @@
 //! The schedules of the project with all that carrying them out takes: what is run, where, and what may go wrong with it.
 
-use crate::args::{Cli, Verb};
+use crate::args::RunArgs;
 use crate::fault::CliError;
-use clap::Parser;
+use clap::{Args, Command, FromArgMatches};
 use dirigent_project::diagnose::did_you_mean;
 use dirigent_project::{Config, Declared, Diagnostic, Document, Severity};
 use dirigent_schedule::zone;
@@ -43,14 +43,16 @@ pub(super) fn jobs(config: &Config) -> Result<(Vec<Job>, PathBuf), CliError> {
     if declared.is_empty() {
         return Err(nothing("the project's file has no schedules", hint));
     }
-    let jobs = declared.into_iter().map(|declared| job(declared, document, config));
+    let mut line = Line::new();
+    let jobs = declared.into_iter().map(|declared| job(declared, document, config, &mut line));
     Ok((jobs.collect::<Result<_, _>>()?, root.to_owned()))
 }
 
 /// Sees that what the schedules of a project run could be typed after `dirigent run`.
 pub(in crate::command) fn check(config: &Config) -> Result<(), CliError> {
     if let Some((declared, document)) = config.schedules(&zone::of_system())? {
-        declared.into_iter().try_for_each(|declared| job(declared, document, config).map(drop))?;
+        let mut line = Line::new();
+        declared.into_iter().try_for_each(|declared| job(declared, document, config, &mut line).map(drop))?;
     }
     Ok(())
 }
@@ -67,9 +69,9 @@ pub(super) fn called(jobs: Vec<Job>, name: &str) -> Result<Job, CliError> {
     })
 }
 
-fn job(declared: Declared, document: &Document, config: &Config) -> Result<Job, CliError> {
+fn job(declared: Declared, document: &Document, config: &Config, line: &mut Line) -> Result<Job, CliError> {
     let run = &declared.run;
-    let grace = grace(&run.value).map_err(|message| {
+    let grace = line.grace(&run.value).map_err(|message| {
         let message = format!("`schedules.{}.run`: {message}", declared.name);
         let wrong = document.diagnostic(Severity::Error, "config.invalid_value", run.span.clone(), message);
         let hint = "give it what is typed after `dirigent run`: a target, or a list of a target and options";
@@ -78,18 +80,25 @@ fn job(declared: Declared, document: &Document, config: &Config) -> Result<Job, 
     Ok(Job { declared, patience: grace.unwrap_or(config.run.grace.value) + AFTER_GRACE })
 }
 
-/// Sees that these are arguments of `dirigent run`, and returns the grace they give.
-fn grace(args: &[String]) -> Result<Option<Duration>, String> {
-    let line = ["dirigent", "run"].into_iter().chain(args.iter().map(String::as_str));
-    match Cli::try_parse_from(line) {
-        Ok(Cli { verb: Verb::Run(args) }) => match args.selection.targets.is_empty() {
-            true => Err("it names no target".to_owned()),
-            false => Ok(args.grace.map(|grace| grace.0)),
-        },
-        Ok(_) => Err("it is not what `dirigent run` takes".to_owned()),
-        Err(error) => {
-            let told = error.to_string();
-            Err(told.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+/// What `dirigent run` takes, made once: that takes longer than to understand a line by it.
+struct Line(Command);
+
+impl Line {
+    fn new() -> Self {
+        Self(RunArgs::augment_args(Command::new("dirigent run").no_binary_name(true)))
+    }
+
+    /// Sees that these are arguments of `dirigent run`, and returns the grace they give.
+    fn grace(&mut self, args: &[String]) -> Result<Option<Duration>, String> {
+        let matches = self.0.try_get_matches_from_mut(args);
+        match matches.and_then(|matches| RunArgs::from_arg_matches(&matches)) {
+            Ok(args) if args.selection.targets.is_empty() => Err("it names no target".to_owned()),
+            Ok(args) => Ok(args.grace.map(|grace| grace.0)),
+            Err(error) if !error.use_stderr() => Err("it asks for help, and runs nothing".to_owned()),
+            Err(error) => {
+                let told = error.to_string();
+                Err(told.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            }
         }
     }
 }
