@@ -102,6 +102,28 @@ def test_scripts_are_drawn_with_their_needs(dirigent: Dirigent, tmp_path: Path) 
     assert drawn["edges"] == [[0, 1]]
 
 
+def test_a_workflow_and_a_flow_of_a_python_file_are_drawn(dirigent: Dirigent, tmp_path: Path) -> None:
+    (tmp_path / "flows.py").write_text(
+        "from dirigent import Workflow, flow, task\n"
+        "etl = Workflow('etl').add_task('a', int).add_task('b', int, dependencies=['a'])\n"
+        "@task\ndef load(x): return x\n"
+        "@flow\ndef both(n: int): return load(load(n)).result()\n"
+    )
+    done = dirigent("graph", "flows.py:etl")
+    assert (done.stdout, done.stderr) == ("etl  2 tasks\n○ a  function\n○ b  function  ← a\n", "")
+    done = dirigent("graph", "flows.py:both", "--param", "n=1")
+    assert done.stdout.splitlines()[1:] == [
+        "○ load     function",
+        "○ load[1]  function  ← load",
+        "(drawn up to where the value of load[1] is asked for)",
+    ]
+    assert json.loads(dirigent("graph", "flows.py:etl", "--json").stdout)["edges"] == [[0, 1]]
+    assert dirigent("graph", "flows.py:etl", "-f", "svg", "-o", "etl.svg").stdout == ""
+    assert labels((tmp_path / "etl.svg").read_text()) == ["a", "b"]
+    done = dirigent("graph", "flows.py:both")
+    assert (done.returncode, done.stdout) == (2, "") and "--param NAME=VALUE" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [

@@ -11,6 +11,7 @@ from dirigent import _native
 from dirigent._errors import WorkflowError
 
 if TYPE_CHECKING:
+    from dirigent._graph import Graph
     from dirigent._result import TaskResult
     from dirigent._run import Run, RunHandle
     from dirigent._workflow import Progress
@@ -35,6 +36,20 @@ class Runnable:
     _running: RunHandle | None
     #: What its commands may get, and nothing of it may print; ``None`` where there is none.
     secrets: _native.Secrets | None = None
+
+    def graph(self) -> Graph:
+        """What waits for what, as declared so far: print it, or save it as a picture.
+
+        What a task will consist of, and its workflows, are known once it runs: see :meth:`Run.graph`.
+        """
+        from dirigent._graph import PlanGraph
+
+        return PlanGraph(self._plan, self.name)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._graph import shown
+
+        return shown(self, self.graph())
 
     def start(self, **options: Any) -> RunHandle:
         """Start a run in the background and return its handle. Options are those of :meth:`run`."""

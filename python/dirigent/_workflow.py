@@ -31,7 +31,6 @@ from dirigent._options import (
 from dirigent._runnable import Runnable
 
 if TYPE_CHECKING:
-    from dirigent._graph import Graph
     from dirigent._run import RunHandle
 
 Progress = Callable[[str, str, Mapping[str, Any]], object]
@@ -453,20 +452,6 @@ class Workflow(Runnable):
 
     def __repr__(self) -> str:
         return f"Workflow({self.name!r}, {len(self)} tasks)"
-
-    def graph(self) -> Graph:
-        """What waits for what, as declared so far: print it, or save it as a picture.
-
-        What a task will consist of, and its workflows, are known once it runs: see :meth:`Run.graph`.
-        """
-        from dirigent._graph import PlanGraph
-
-        return PlanGraph(self._plan, self.name)
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        from dirigent._graph import shown
-
-        return shown(self, self.graph())
 
     def validate(self) -> None:
         """Check the whole; a run does so first.

@@ -11,7 +11,8 @@ use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, cell};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// How it is drawn: `(form, theme, what is unfolded, whether every task is drawn)`. The form `cell` is what a notebook shows.
+/// How it is drawn: `(form, theme, what is unfolded, whether every task is drawn)`. The form `cell` is what a
+/// notebook shows, `json` what would be drawn.
 type Manner = (String, String, Vec<String>, bool);
 
 /// Draws a workflow as declared.
@@ -51,7 +52,7 @@ pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyR
         // Only the cell needs more of the run than the drawing has: what is slow is done without holding the run up.
         let (drawing, cell) = session.shared.look(|state| {
             let drawing = Drawing::of_run(state, &manner.detail)?;
-            let cell = manner.picture.is_none().then(|| cell(&drawing, Some(state)));
+            let cell = matches!(manner.form, Form::Cell).then(|| cell(&drawing, Some(state)));
             Ok((drawing, cell))
         })?;
         Ok(cell.unwrap_or_else(|| manner.draw(&drawing)))
@@ -59,10 +60,16 @@ pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyR
     py.detach(draw).map_err(|error| not_folded(py, &error))
 }
 
+/// In which form.
+enum Form {
+    Cell,
+    Json,
+    Picture(Picture),
+}
+
 /// How it is to be drawn.
 struct Wanted {
-    /// `None` for a cell.
-    picture: Option<Picture>,
+    form: Form,
     theme: Theme,
     detail: Detail,
 }
@@ -76,15 +83,16 @@ impl Wanted {
                 Some(format!("name one of {known}")),
             )
         };
-        let picture = match form.as_str() {
-            "cell" => None,
-            form => Some(
+        let form = match form.as_str() {
+            "cell" => Form::Cell,
+            "json" => Form::Json,
+            form => Form::Picture(
                 Picture::from_name(form).ok_or_else(|| none("picture", form, "text, svg, mermaid, dot"))?,
             ),
         };
         let theme = Theme::from_name(&theme).ok_or_else(|| none("theme", &theme, "auto, light, dark"))?;
         let most_nodes = if whole { usize::MAX } else { Detail::default().most_nodes };
-        Ok(Self { picture, theme, detail: Detail { most_nodes, unfold } })
+        Ok(Self { form, theme, detail: Detail { most_nodes, unfold } })
     }
 
     fn of_workflow(&self, workflow: &Workflow) -> Result<String, NotFolded> {
@@ -92,7 +100,11 @@ impl Wanted {
     }
 
     fn draw(&self, drawing: &Drawing) -> String {
-        self.picture.map_or_else(|| cell(drawing, None), |picture| picture.draw(drawing, self.theme))
+        match self.form {
+            Form::Cell => cell(drawing, None),
+            Form::Json => serde_json::to_string_pretty(drawing).expect("its keys are text") + "\n",
+            Form::Picture(picture) => picture.draw(drawing, self.theme),
+        }
     }
 }
 

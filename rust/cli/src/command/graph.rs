@@ -3,17 +3,20 @@
 //! Whatever gives a workflow or a state can be drawn; how is the report's business.
 
 use super::recorded::Place;
-use super::selection::select;
+use super::selection::{configuration, select};
 use super::target::{Target, target};
 use crate::args::GraphArgs;
 use crate::display::paint;
 use crate::fault::{CliError, exit};
+use crate::python;
 use crate::record::{self, write_whole};
 use crate::surroundings::Surroundings;
 use crate::terminal;
 use dirigent_core::text::printable;
 use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, text};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 pub(super) fn graph(args: &GraphArgs) -> Result<i32, CliError> {
     let theme = args.theme.as_deref().and_then(Theme::from_name);
@@ -69,16 +72,33 @@ fn drawing(args: &GraphArgs) -> Result<Drawing, CliError> {
             }
             selected.workflow(&[])?
         }
-        Target::Python { name, .. } => {
-            return Err(CliError::Usage {
-                message: format!("`{}` is made by Python, which alone can draw it", printable(&name)),
-                hint: Some(
-                    "print its `graph()` there, or run it and draw the run: `dirigent graph last`".to_owned(),
-                ),
-            });
-        }
+        Target::Python { path, name } => return Err(draw_by_python(args, &path, &name)?),
     };
     Drawing::of_workflow(&workflow, &detail).map_err(not_folded)
+}
+
+/// Becomes the Python program that draws a workflow or flow of a file; what went wrong, where it cannot.
+fn draw_by_python(args: &GraphArgs, path: &Path, name: &str) -> Result<CliError, CliError> {
+    let surroundings = Surroundings::look()?;
+    let folder = path.parent().unwrap_or(path);
+    let config =
+        configuration(&surroundings, folder, args.selection.config.as_deref(), args.selection.flags())?;
+    let python = python::find(&config, &surroundings, config.root().unwrap_or(folder));
+    let mut command = Command::new(&python.program);
+    command.args(["-m", "dirigent._target_graph"]).arg(path).arg(name);
+    command.args(["--format", if args.json { "json" } else { &args.format }]);
+    command.args(args.theme.iter().flat_map(|theme| ["--theme", theme]));
+    command.args(args.unfold.iter().flat_map(|stage| ["--unfold", stage]));
+    command.args(args.all.then_some("--all"));
+    if let Some(output) = &args.output {
+        command.arg("--output").arg(surroundings.absolute(output));
+    }
+    command.args(args.given.param.iter().flat_map(|param| ["--param", param]));
+    if let Some(file) = &args.given.params_file {
+        command.arg("--params-file").arg(surroundings.absolute(file));
+    }
+    let source = command.exec();
+    Ok(CliError::Io { doing: "start", path: python.program, source })
 }
 
 /// The run of this name. What is a file is none, unless it is the folder of a run.

@@ -125,3 +125,48 @@ pub(super) fn style(theme: Theme) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Source: <https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio>.
+    fn contrast(one: &str, other: &str) -> f64 {
+        let luminance = |colour: &str| {
+            let part = |at: usize| {
+                let value = u8::from_str_radix(&colour[at..at + 2], 16).expect("two hex digits");
+                let value = f64::from(value) / 255.0;
+                if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+        };
+        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+        (one / other).max(other / one)
+    }
+
+    #[test]
+    fn text_and_shapes_stand_out_in_light_and_in_dark() {
+        let colour = |wanted: &str| *COLOURS.iter().find(|(name, ..)| *name == wanted).expect("a colour");
+        for ground in ["paper", "card", "frame"].map(colour) {
+            for (name, light, dark) in COLOURS.into_iter().filter(|(name, ..)| *name != ground.0) {
+                let least = match name {
+                    "paper" | "card" | "frame" => continue,
+                    "ink" | "muted" => 4.5,
+                    _ => 3.0,
+                };
+                let (in_light, in_dark) = (contrast(light, ground.1), contrast(dark, ground.2));
+                assert!(
+                    in_light >= least && in_dark >= least,
+                    "{name} on {}: {in_light} {in_dark}",
+                    ground.0
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_shape_of_its_own() {
+        let shapes: std::collections::BTreeSet<&str> = TaskStatus::ALL.into_iter().map(mark).collect();
+        assert_eq!(shapes.len(), TaskStatus::ALL.len());
+    }
+}
