@@ -360,6 +360,21 @@ def resource(name: str, amount: float | str) -> dict[str, Any]:
         ) from None
 
 
+def secret_variables(
+    workflow: str, task: str, wanted: Iterable[str] | Mapping[str, str], secrets: Iterable[str] | None
+) -> list[tuple[str, str]]:
+    """The variables of a task that are secrets, each with the name of its secret."""
+    if isinstance(wanted, str):
+        raise misused(f"the secrets of task `{task}` are a list of names, not a name")
+    pairs = wanted.items() if isinstance(wanted, Mapping) else [(name, name) for name in wanted]
+    known = list(secrets or ())
+    for _, name in pairs:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"give it: Workflow({workflow!r}, secrets={{{name!r}: …}})"
+            raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
+    return list(pairs)
+
+
 def environment(env: Mapping[str, str | None] | None) -> list[tuple[str, str | None]]:
     """Changes to the environment as the core takes them."""
     return [(name, value if value is None else os.fspath(value)) for name, value in (env or {}).items()]

@@ -26,6 +26,7 @@ from dirigent._options import (
     policy_of,
     resource,
     seconds,
+    secret_variables,
 )
 from dirigent._runnable import Runnable
 
@@ -257,7 +258,7 @@ class Workflow(Runnable):
         words = [os.fspath(word) for word in argv]
         if not words or not words[0]:
             raise misused(f"the command of task `{name}` is empty")
-        hidden = self._hidden(name, secrets)
+        hidden = secret_variables(self.name, name, secrets, self.secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,
@@ -312,7 +313,7 @@ class Workflow(Runnable):
         file = os.path.abspath(path)
         if not os.path.isfile(file):
             raise misused(f"the script of task `{name}` is not there: {file}")
-        hidden = self._hidden(name, secrets)
+        hidden = secret_variables(self.name, name, secrets, self.secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,
@@ -526,20 +527,6 @@ class Workflow(Runnable):
         policy = self._options(task, options, {0: PARTS}, allowed_exit_codes=codes, **more)
         no_more(options)
         return task, policy
-
-    def _hidden(self, task: str, secrets: Iterable[str] | Mapping[str, str]) -> list[tuple[str, str]]:
-        """The variables that are secrets, each with the name of its secret."""
-        if isinstance(secrets, str):
-            raise misused(f"the secrets of task `{task}` are a list of names, not a name")
-        pairs = secrets.items() if isinstance(secrets, Mapping) else [(name, name) for name in secrets]
-        known = list(self.secrets or ())
-        for _, name in pairs:
-            if name not in known:
-                hint = (
-                    did_you_mean(name, known) or f"give it: Workflow({self.name!r}, secrets={{{name!r}: …}})"
-                )
-                raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
-        return list(pairs)
 
     def _expanding(
         self,
