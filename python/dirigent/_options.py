@@ -363,6 +363,21 @@ def resource(name: str, amount: float | str) -> dict[str, Any]:
         ) from None
 
 
+def secret_variables(
+    workflow: str, task: str, wanted: Iterable[str] | Mapping[str, str], secrets: Iterable[str] | None
+) -> list[tuple[str, str]]:
+    """The variables of a task that are secrets, each with the name of its secret."""
+    if isinstance(wanted, str):
+        raise misused(f"the secrets of task `{task}` are a list of names, not a name")
+    pairs = wanted.items() if isinstance(wanted, Mapping) else [(name, name) for name in wanted]
+    known = list(secrets or ())
+    for _, name in pairs:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"give it: Workflow({workflow!r}, secrets={{{name!r}: …}})"
+            raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
+    return list(pairs)
+
+
 def environment(env: Mapping[str, str | None] | None) -> list[tuple[str, str | None]]:
     """Changes to the environment as the core takes them."""
     return [(name, value if value is None else os.fspath(value)) for name, value in (env or {}).items()]
@@ -375,18 +390,3 @@ def interpreter(file: str) -> list[str]:
     if file.endswith((".sh", ".bash")) and not os.access(file, os.X_OK):
         return ["bash" if file.endswith(".bash") else "sh"]
     return []
-
-
-def uses_of(
-    secrets: Iterable[str] | Mapping[str, str], task: str, known: Iterable[str], workflow: str
-) -> list[tuple[str, str]]:
-    """The variables of a task that are secrets, each with the name of its secret."""
-    if isinstance(secrets, str):
-        raise misused(f"the secrets of task `{task}` are a list of names, not a name")
-    pairs = secrets.items() if isinstance(secrets, Mapping) else [(name, name) for name in secrets]
-    known = list(known)
-    for _, name in pairs:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"give it: Workflow({workflow!r}, secrets={{{name!r}: …}})"
-            raise misused(f"task `{task}` wants the secret `{name}`, which the workflow has not", hint)
-    return list(pairs)

@@ -26,7 +26,7 @@ from dirigent._options import (
     policy_of,
     resource,
     seconds,
-    uses_of,
+    secret_variables,
 )
 from dirigent._runnable import Runnable
 
@@ -257,7 +257,7 @@ class Workflow(Runnable):
         words = [os.fspath(word) for word in argv]
         if not words or not words[0]:
             raise misused(f"the command of task `{name}` is empty")
-        hidden = uses_of(secrets, name, self.secrets or (), self.name)
+        hidden = secret_variables(self.name, name, secrets, self.secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,
@@ -312,7 +312,7 @@ class Workflow(Runnable):
         file = os.path.abspath(path)
         if not os.path.isfile(file):
             raise misused(f"the script of task `{name}` is not there: {file}")
-        hidden = uses_of(secrets, name, self.secrets or (), self.name)
+        hidden = secret_variables(self.name, name, secrets, self.secrets)
         codes = list(allowed_exit_codes)
         task, policy = self._process(
             name,

@@ -1,11 +1,11 @@
 //! A workflow as Python declares it: names, needs and functions, checked as a whole before anything runs.
 
+pub(crate) use crate::fault::{bug, made};
 use crate::fault::{misused, raised};
 use dirigent_cli::fault::CliError;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Command, InvalidWorkflow, Policy, Task, Trigger, Workflow};
 use dirigent_project::diagnose::did_you_mean;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -590,15 +590,4 @@ fn cycle(py: Python<'_>, names: &[String]) -> PyErr {
     let message = InvalidWorkflow::Cycle { names: names.to_vec() }.to_string();
     let message = format!("{message}\nhint: take one of these dependencies away");
     made(py, "CycleError", (message, "workflow.cycle", names.to_vec()))
-}
-
-/// An exception of `dirigent._errors` by its name.
-pub(crate) fn made<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
-    let make = || py.import("dirigent._errors")?.getattr(class)?.call1(arguments);
-    make().map_or_else(|error| error, PyErr::from_value)
-}
-
-/// For what cannot happen unless the package itself is wrong.
-pub(crate) fn bug(what: &str) -> PyErr {
-    PyRuntimeError::new_err(format!("a mistake in dirigent: {what}"))
 }
