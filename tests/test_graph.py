@@ -227,6 +227,23 @@ def test_a_flow_has_the_same_pictures() -> None:
     assert labels(both.graph(1).svg()) == ["load", "load[1]"]
 
 
+def test_no_picture_holds_a_secret() -> None:
+    def careless() -> None:
+        print("canary-4711")
+        raise ValueError("canary-4711")
+
+    wf = Workflow("careful", secrets={"TOKEN": "canary-4711"}).add_task("careless", careless)
+    command = ["sh", "-c", "echo it is $TOKEN >&2; exit 3"]
+    wf.add_command("leaky", command, secrets=["TOKEN"])
+    wf.fail_fast = False
+    run = wf.run_sync()
+    bundles = [thing._repr_mimebundle_() for thing in (wf, run, run.graph(), *run.tasks.values())]
+    assert "it is ***" in bundles[1]["text/html"] and "it is ***" in bundles[4]["text/html"]
+    forms = (run.graph().svg(), run.graph().dot(), run.graph().mermaid(), run.graph().text())
+    assert "canary" not in "".join(forms)
+    assert "canary" not in "".join(bundle["text/html"] for bundle in bundles)
+
+
 def test_a_circle_is_no_reason_not_to_show_a_workflow() -> None:
     wf = Workflow("round").add_task("a", int, dependencies=["b"]).add_task("b", int, dependencies=["a"])
     assert wf._repr_mimebundle_() == {"text/plain": "Workflow('round', 2 tasks)"}
