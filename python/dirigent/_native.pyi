@@ -33,6 +33,7 @@ __all__ = [
     "skip_dirs",
     "skip_patterns",
     "state_folder",
+    "tell_others",
     "untrusted_task",
     "version",
     "write_report",
