@@ -435,6 +435,7 @@ def test_an_imported_run_goes_on_only_where_it_is_trusted(
     for event in handle.events():
         if event["kind"] == "wait_started":
             handle.cancel()
+    handle.wait()
     run_id = carried(program, tmp_path / "elsewhere")
     monkeypatch.setenv("DIRIGENT_STATE_DIR", str(tmp_path / "elsewhere"))
     for resume in ("last", run_id, dirigent.runs()[0], dirigent.attach()):
@@ -467,3 +468,38 @@ def test_a_run_that_is_made_up_gets_no_pickle_into_a_run_of_ours(program: Path, 
     run = dirigent.attach(state_dir=tmp_path / "elsewhere")
     ends = [event for event in run.events() if event["kind"] == "task_reused"]
     assert ends and "value" not in ends[0]
+
+
+# --- what to type next ----------------------------------------------------------------------------
+
+
+def test_how_to_go_on_is_proposed_as_it_works(program: Path, tmp_path: Path) -> None:
+    """Functions live in the program that declared them: nothing that the command line could not do is proposed."""
+
+    def ask(*argv: str) -> str:
+        done = subprocess.run([program, *argv], capture_output=True, text=True, timeout=DEADLINE_S)
+        return done.stdout + done.stderr
+
+    with other(tmp_path) as process:
+        process.kill()
+    run_id = dirigent.runs()[0].id
+    way = f'`Workflow.resume("{run_id}")` goes on with it, in the program that declared it'
+    for verb in (["show"], ["doctor"], ["resume"], ["why", "squares", "last"], ["cancel"]):
+        told = ask(*verb)
+        assert way in told and "`dirigent resume" not in told, (verb, told)
+    (tmp_path / "go").touch()
+    subprocess.run([sys.executable, "other.py", "last"], timeout=DEADLINE_S)
+    way = f'`Workflow.run_sync(resume="{run_id}", changed="rerun")` runs again what failed'
+    for verb in (["show"], ["retry"]):
+        assert way in ask(*verb) and "`dirigent retry" not in ask(*verb), verb
+
+    @flow
+    def failing() -> None:
+        in_flow().result()
+
+    with pytest.raises(TaskFailedError):
+        failing()
+    assert "`dirigent retry" not in ask("show") and "Workflow" not in ask("show")
+    body = "import os\nfrom dirigent import flow, task\n@task\ndef dies(): os._exit(1)\n@flow\ndef f(): dies()\nf()\n"
+    subprocess.run([sys.executable, "-c", body], timeout=DEADLINE_S)
+    assert f'`with_options(resume="{dirigent.runs()[0].id}")` goes on with it' in ask("doctor")

@@ -105,18 +105,66 @@ def _values(values: Any) -> Iterator[str]:
             yield f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def for_reuse(args: Any, kwargs: Any, extras: Any) -> tuple[Any, str | None, list[str] | None]:
+def for_reuse(args: Any, kwargs: Any, extras: Any) -> tuple[Any, list[str] | None]:
     """What decides about the value of a task beside the code of its function and the values of its needs: what that is called
-    with, and the fingerprints of what else makes the value. Of a call in a flow also the code, and what its needs are called."""
+    with, and the fingerprints of what else makes the value. Of a call in a flow also what its needs are called."""
     options = None if extras is None else of_options(extras)
-    tell = getattr(args[0], "for_reuse", None) if isinstance(args, tuple) and len(args) == 1 else None
-    if tell is not None and type(args[0]).__module__ == "dirigent._flow_scope":
-        arguments, code, needs = tell()
-        return (arguments, options), code, needs
-    return (args, kwargs, options), None, None
+    if isinstance(args, tuple) and len(args) == 1 and type(args[0]).__module__ == "dirigent._flow_scope":
+        arguments, needs = args[0].for_reuse()
+        return (arguments, options), needs
+    return (args, kwargs, options), None
 
 
 def of_options(extras: Any) -> list[str]:
     """The fingerprints of what else decides about the value of a task."""
     functions = (extras.transform_result, extras.repeat_until)
     return [fingerprint(function) for function in functions if function is not None]
+
+
+def of_call(args: Any, kwargs: Any, extras: Any) -> str:
+    """A hash of what a task calls its function with, and of what else makes its value, as far as that is plain."""
+    parts: list[Any] = [args, kwargs]
+    if extras is not None:
+        parts += [of_options(extras), extras.made_of]
+    digest = hashlib.blake2b(digest_size=8)
+    for part in _plainly(parts, _Room(), 0):
+        digest.update(part.encode("utf-8", "backslashreplace") + b"\0")
+    return digest.hexdigest()
+
+
+class _Room:
+    """How many values are still looked at: the rest of much data is left to its length."""
+
+    left = 10_000
+
+
+#: Modules whose values say by their text what they are.
+_TELLING = frozenset(("datetime", "decimal", "fractions", "pathlib", "uuid", "zoneinfo"))
+_MOST_LEVELS = 32
+_MOST_LETTERS = 10_000
+
+
+def _plainly(value: Any, room: _Room, level: int) -> Iterator[str]:
+    """Texts that change with a value. What is no plain data counts as its type alone."""
+    kind = type(value)
+    yield f"{kind.__module__}.{kind.__qualname__}"
+    room.left -= 1
+    if room.left <= 0 or level > _MOST_LEVELS:
+        return
+    if isinstance(value, (str, bytes)):
+        yield f"{len(value)} {value[:_MOST_LETTERS]!r}"
+    elif kind in _PLAIN or kind.__module__.partition(".")[0] in _TELLING:
+        yield repr(value)
+    elif kind is set or kind is frozenset:
+        yield from sorted("".join(_plainly(inner, room, level + 1)) for inner in value)
+    elif kind is tuple or kind is list or kind is dict:
+        yield str(len(value))
+        for inner in value.items() if kind is dict else value:
+            yield from _plainly(inner, room, level + 1)
+            if room.left <= 0:
+                return
+    elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+        yield fingerprint(value)
+    elif kind.__module__ == "dirigent._workflow":
+        for name, task in value.tasks.items():
+            yield from _plainly([name, task.dependencies, task.action, task.made_of], room, level + 1)

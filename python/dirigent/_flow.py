@@ -310,6 +310,11 @@ class Flow(Generic[P, R]):
 
         The call raises ``WorkflowChangedError``, ``BusyError`` and ``StorageError`` as :meth:`Workflow.run` does.
         """
+        if changed == "rerun":
+            raise misused(
+                "`rerun` is not for flows",
+                "with @task(cache=True) a task runs again only where something changed",
+            )
         if changed not in ("refuse", "continue"):
             raise misused(f"changed is `refuse` or `continue`, not {changed!r}")
         same: Flow[P, R] = object.__new__(Flow)

@@ -48,8 +48,8 @@ class Call:
         """The arguments, with values in the places of futures."""
         return given((self.args, self.kwargs))  # type: ignore[no-any-return]
 
-    def for_reuse(self) -> tuple[Any, str, list[str]]:
-        """What it is called with, with words in the places of futures; its code; and these words, one for each need.
+    def for_reuse(self) -> tuple[Any, list[str]]:
+        """What it is called with, with words in the places of futures, and these words, one for each need.
 
         A word says the same in every run: which task it is of, and of several of one name which of the arguments.
         """
@@ -64,7 +64,7 @@ class Call:
             return words[index]
 
         arguments = named((self.args, self.kwargs), word)
-        return arguments, self.code.rpartition(":")[0], [words[need] for need in self.needs]
+        return arguments, [words[need] for need in self.needs]
 
     def forget(self) -> None:
         """Let go of everything: the native side keeps the call itself as long as the run."""

@@ -110,9 +110,10 @@ def attach(
     return AttachedRun(folder, head[0], head[1], trust)
 
 
-def to_resume(workflow: str, resume: object, state_dir: str) -> str | None:
-    """The id of the run that is to go on; ``None`` where ``last`` finds nothing to go on with."""
-    found = _found(workflow, resume, state_dir)
+def to_resume(workflow: str, resume: object, state_dir: str, also_through: bool = False) -> str | None:
+    """The id of the run that is to go on; ``None`` where ``last`` finds nothing to go on with. ``also_through``: one that
+    is through is something to go on with."""
+    found = _found(workflow, resume, state_dir, also_through)
     is_trusted = isinstance(resume, AttachedRun) and resume._is_trusted
     task = None if found is None or is_trusted else _native.untrusted_task(state_dir, found)
     if task is not None:
@@ -124,10 +125,10 @@ def to_resume(workflow: str, resume: object, state_dir: str) -> str | None:
     return found
 
 
-def _found(workflow: str, resume: object, state_dir: str) -> str | None:
+def _found(workflow: str, resume: object, state_dir: str, also_through: bool) -> str | None:
     if resume == "last":
         for head in _native.recorded_runs(state_dir, 1, workflow):
-            return head[0] if head[2] in ("interrupted", "cancelled") else None
+            return head[0] if also_through or head[2] in ("interrupted", "cancelled") else None
         return None
     if isinstance(resume, (Run, RecordedRun)):
         return resume.id

@@ -102,6 +102,7 @@ class Task:
         "condition",
         "context_parameter",
         "dependencies",
+        "made_of",
         "metadata",
         "name",
         "repeat_until",
@@ -137,6 +138,8 @@ class Task:
         self.metadata = dict(metadata or {})
         self.context_parameter: str | None = None
         self.carry: Callable[..., Any] | None = None
+        #: Of what its tasks are made, where it consists of some.
+        self.made_of: object = None
 
     def __repr__(self) -> str:
         return f"Task({self.name!r})"

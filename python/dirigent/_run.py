@@ -17,6 +17,7 @@ from dirigent._errors import (
     TaskError,
     TaskSkippedError,
     UsageError,
+    WorkflowChangedError,
     WorkflowError,
 )
 from dirigent._plugins import Telling
@@ -273,8 +274,8 @@ def _prepared(
 ) -> RunHandle:
     if durability not in ("none", "process", "power"):
         raise UsageError(f"durability is `none`, `process` or `power`, not {durability!r}", "usage.invalid")
-    if changed not in ("refuse", "continue"):
-        raise UsageError(f"changed is `refuse` or `continue`, not {changed!r}", "usage.invalid")
+    if changed not in ("refuse", "continue", "rerun"):
+        raise UsageError(f"changed is `refuse`, `continue` or `rerun`, not {changed!r}", "usage.invalid")
     if resume is not None and durability == "none":
         raise UsageError('a run that goes on is recorded\nhint: leave durability="none" out', "usage.invalid")
     if params is not None:
@@ -285,8 +286,14 @@ def _prepared(
     if resume is not None:
         from dirigent._history import to_resume
 
-        run_id = to_resume(workflow.name, resume, state_folder())
-    handle = RunHandle(workflow._session(durability, run_id, changed), workflow)
+        run_id = to_resume(workflow.name, resume, state_folder(), also_through=changed == "rerun")
+    session = None
+    if changed == "rerun" and run_id is not None:
+        session = _taking_over(workflow, durability, run_id)
+        run_id = run_id if session is None else None
+    if session is None:
+        session = workflow._session(durability, run_id, changed)
+    handle = RunHandle(session, workflow)
     workflow._running = handle
     if run_id is not None:
         try:
@@ -296,6 +303,20 @@ def _prepared(
             handle._session.abandon()
             raise
     return handle
+
+
+def _taking_over(workflow: Runnable, durability: str, run_id: str) -> Session | None:
+    """A new run that takes over from an old one what did not change; ``None`` where the old one goes on as it is."""
+    from dirigent import _native
+
+    if _native.find_recorded(state_folder(), run_id)[2] in ("running", "interrupted", "cancelled"):
+        try:
+            # It says whether it can go on, and holds the run while it is asked.
+            workflow._session(durability, run_id, "refuse").abandon()
+            return None
+        except WorkflowChangedError:
+            pass
+    return workflow._session(durability, takes_over=run_id)
 
 
 def _tell_parts(session: Session) -> None:
@@ -312,7 +333,7 @@ def resume(workflow: Runnable, run_id: str, changed: str) -> Run:
     """Go on with a recorded run, and with nothing else."""
     from dirigent._history import to_resume
 
-    found = to_resume(workflow.name, run_id, state_folder())
+    found = to_resume(workflow.name, run_id, state_folder(), also_through=changed == "rerun")
     if found is None:
         raise NotFoundError(
             f"no run of workflow `{workflow.name}` is to be resumed: the last one is through, or there is none",

@@ -60,7 +60,9 @@ class Runnable:
                 power at any moment; ``"none"`` keeps it in memory.
             resume: A recorded run of this workflow to go on with: its id, or ``"last"``, which starts a new run where
                 the last one is through. Tasks that completed keep their values; those under way are tried again.
-            changed: What to do where a task that completed does something else now: ``"refuse"`` or ``"continue"``.
+            changed: What to do where a task that completed does something else now: ``"refuse"``; ``"continue"``, which
+                keeps its value; ``"rerun"``, which starts a new run that takes over from the old one what did not change and
+                needs nothing that did. With ``"rerun"`` a run that is through may be meant, too: what failed in it runs again.
 
         Raises:
             WorkflowChangedError: The run to go on with is of other tasks (code ``workflow.changed``).
@@ -126,16 +128,20 @@ class Runnable:
         return self._running._result()
 
     def _session(
-        self, durability: str = "process", resume: str | None = None, changed: str = "refuse"
+        self,
+        durability: str = "process",
+        resume: str | None = None,
+        changed: str = "refuse",
+        takes_over: str | None = None,
     ) -> _native.Session:
         """Check the whole and prepare a run, or to go on with one."""
         from dirigent._program import program
         from dirigent._run import state_folder
 
         if durability != "none":
-            from dirigent._fingerprint import fingerprint
+            from dirigent._fingerprint import fingerprint, of_call
 
-            self._plan.tell_codes(fingerprint)
+            self._plan.tell_codes(fingerprint, of_call)
 
         most = self.max_concurrency
         if most is None:
@@ -147,6 +153,7 @@ class Runnable:
             "resources": self._resources,
             "seed": random.getrandbits(64),
             "keeps_changed": changed == "continue",
+            "takes_over": takes_over,
         }
         return _native.Session(
             self._plan,

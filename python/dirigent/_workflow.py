@@ -364,7 +364,7 @@ class Workflow(Runnable):
             self.secrets = _native.Secrets({**own, **inner})
         self._inner.append(workflow)
         self._has_loop |= workflow._has_loop
-        return self._expanding(name, workflow, into_workflow(workflow), dependencies, options)
+        return self._expanding(name, workflow, into_workflow(workflow), dependencies, options, workflow)
 
     def add_map(
         self,
@@ -409,7 +409,7 @@ class Workflow(Runnable):
             every["resources"] = {**every.get("resources", {}), f"{name}[]": 1}
         self.__class__("a try").like(self).add_task(name, action, args=(None,), **every)
         carry = into_calls(self, name, action, items, every)
-        return self._expanding(name, action, carry, needs, options)
+        return self._expanding(name, action, carry, needs, options, (action, items, kwargs))
 
     def add_approval(
         self,
@@ -535,9 +535,10 @@ class Workflow(Runnable):
         carry: Callable[..., Any],
         dependencies: Sequence[str],
         options: dict[str, Any],
+        made_of: object,
     ) -> Workflow:
         task = Task(name, action, dependencies=dependencies, condition=options.pop("condition", None))
-        task.carry = carry
+        task.carry, task.made_of = carry, made_of
         policy = self._options(task, options)
         no_more(options)
         anything = self._plan.function(_nothing, getattr(action, "__qualname__", name), None, False)

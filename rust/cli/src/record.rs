@@ -4,7 +4,8 @@ use crate::fault::{CliError, shown};
 use crate::surroundings::{Surroundings, origin};
 use dirigent_core::event::Event;
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::state::State;
+use dirigent_core::spec::Action;
+use dirigent_core::state::{State, TaskState};
 use dirigent_core::text::{plain_output, printable};
 use dirigent_engine::run::{Asked, attempt_folder};
 use dirigent_journal::{Holder, JournalError, Reader, RunRow, Store};
@@ -231,6 +232,38 @@ pub fn read_run(
     Ok(Recorded { row, state_dir, folder, hash, events, state })
 }
 
+/// What somebody types to go on with a run. Functions live in the program that declared them; a workflow file has none.
+pub fn goes_on(id: &RunId, state: &State) -> String {
+    if !needs_program(state) {
+        return format!("`dirigent resume {id}` goes on with it");
+    }
+    let is_flow = state.tasks().first().is_some_and(|body| body.spec.policy.decides);
+    let call = match is_flow {
+        true => format!("with_options(resume=\"{id}\")"),
+        false => format!("Workflow.resume(\"{id}\")"),
+    };
+    format!("`{call}` goes on with it, in the program that declared it")
+}
+
+/// What somebody types to run again what failed, where there is something.
+pub fn runs_again(id: &RunId, state: &State) -> Option<String> {
+    let is_flow = state.tasks().first().is_some_and(|body| body.spec.policy.decides);
+    match needs_program(state) {
+        false => Some(format!("`dirigent retry {id}` runs again what failed")),
+        true if is_flow => None,
+        true => Some(format!(
+            "`Workflow.run_sync(resume=\"{id}\", changed=\"rerun\")` runs again what failed, in the program that declared it"
+        )),
+    }
+}
+
+/// Whether only the program that declared it can carry a run on.
+fn needs_program(state: &State) -> bool {
+    let is_function = |task: &TaskState| matches!(task.spec.action, Action::Function { .. });
+    let is_of_file = state.header().is_some_and(|header| header.origin.source.is_some());
+    !is_of_file && state.tasks().iter().any(is_function)
+}
+
 /// Asks something of a run that another process carries on, and returns who that is.
 ///
 /// # Errors
@@ -240,7 +273,8 @@ pub fn ask(row: &RunRow, state_dir: &Path, asked: &Asked) -> Result<Holder, CliE
     let Some(engine) = &row.holder else {
         let (how, hint) = match row.status() {
             "interrupted" => {
-                ("its engine is gone", Some(format!("`dirigent resume {}` goes on with it", row.id)))
+                let events = Reader::open(state_dir)?.recorded(&row.id)?.events;
+                ("its engine is gone", Some(goes_on(&row.id, &State::fold(&events))))
             }
             "cancelled" => ("it was cancelled", None),
             "failed" => ("it has failed", None),

@@ -25,13 +25,16 @@ pub struct Looking<'a> {
     pub folder: &'a Path,
 }
 
+/// The code of a function without a hash of what it is called with, which counts by itself.
+fn alone(code: &str) -> &str {
+    code.match_indices(':').nth(1).map_or(code, |(end, _)| &code[..end])
+}
+
 /// How a function is called, as far as its task does not say so.
 #[derive(Debug, Default)]
 pub struct Called {
     /// A hash of what it is called with, beside the values of its needs.
     pub arguments: Option<Box<str>>,
-    /// Its code, where the task says more than that.
-    pub code: Option<String>,
     /// What its needs are called, where their names say where they stand in the run.
     pub needs: Option<Vec<String>>,
 }
@@ -53,8 +56,7 @@ impl Looking<'_> {
             .ok_or("there is no such task")?;
         let what: Box<str> = match &spec.action {
             Action::Function { function, code } => {
-                format!("{function} {}", called.code.as_deref().or(code.as_deref()).unwrap_or_default())
-                    .into()
+                format!("{function} {}", code.as_deref().map(alone).unwrap_or_default()).into()
             }
             action => digest(serde_json::to_string(action).unwrap_or_default().as_bytes()).into(),
         };

@@ -12,6 +12,7 @@ pub(crate) mod shared;
 pub(crate) mod reuse;
 pub(crate) mod seat;
 pub(crate) mod total;
+pub(crate) mod rerun;
 pub(crate) mod session;
 pub(crate) mod again;
 pub(crate) mod columns;

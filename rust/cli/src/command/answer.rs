@@ -3,7 +3,7 @@
 use super::recorded::{Place, read, task_called};
 use crate::args::{AnswerArgs, OneRun, SignalArgs};
 use crate::fault::{CliError, exit};
-use crate::record::{Recorded, now_ms};
+use crate::record::{Recorded, goes_on, now_ms};
 use crate::surroundings::user;
 use crate::terminal;
 use dirigent_core::ids::TaskIndex;
@@ -107,7 +107,10 @@ fn tell(
     let name = name(&recorded.state, task);
     terminal::say(&match &recorded.row.holder {
         Some(_) => format!("told task {name} of run {id}\n"),
-        None => format!("noted for task {name}; it counts when the run goes on: `dirigent resume {id}`\n"),
+        None => format!(
+            "noted for task {name}; it counts when the run goes on: {}\n",
+            goes_on(id, &recorded.state)
+        ),
     });
     Ok(exit::OK)
 }

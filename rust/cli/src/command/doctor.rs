@@ -3,7 +3,9 @@
 use super::recorded::Place;
 use crate::args::DoctorArgs;
 use crate::fault::{CliError, exit, shown, told};
+use crate::record::goes_on;
 use crate::terminal;
+use dirigent_core::state::State;
 use dirigent_journal::{DATABASE, JournalError, Reader, has_records};
 use dirigent_report::quantity::{counted, shown_bytes};
 use std::path::Path;
@@ -62,12 +64,20 @@ fn look(state_dir: &Path) -> Result<Found, JournalError> {
     let size = std::fs::metadata(state_dir.join(DATABASE)).map_or(0, |it| it.len());
     say(true, &format!("{} in {}, {}", counted(rows.len(), "run"), shown(state_dir), shown_bytes(size)));
     for row in &rows {
-        if let Err(error) = reader.recorded(&row.id) {
-            say(false, &format!("{error}\n  its logs are untouched; `dirigent gc` drops it when it is old"));
-        }
-        if row.verdict.is_none() && row.holder.is_none() {
-            let id = &row.id;
-            say(true, &format!("run {id} was cut short\n  `dirigent resume {id}` goes on with it"));
+        let recorded = reader.recorded(&row.id);
+        let is_cut_short = row.verdict.is_none() && row.holder.is_none();
+        match recorded {
+            Err(error) => {
+                say(
+                    false,
+                    &format!("{error}\n  its logs are untouched; `dirigent gc` drops it when it is old"),
+                );
+            }
+            Ok(recorded) if is_cut_short => {
+                let (id, state) = (&row.id, State::fold(&recorded.events));
+                say(true, &format!("run {id} was cut short\n  {}", goes_on(id, &state)));
+            }
+            Ok(_) => {}
         }
     }
     let artifacts = reader.artifacts();

@@ -6,7 +6,7 @@ use super::through::{look_up, order, see_through};
 use crate::args::ResumeArgs;
 use crate::conduct::{self, Order, Work};
 use crate::fault::CliError;
-use crate::record::Recorded;
+use crate::record::{Recorded, goes_on, runs_again};
 use crate::workflow::{Opened, reopen, reused};
 use dirigent_core::decide::Input;
 use dirigent_core::event::{SkipReason, Source};
@@ -24,7 +24,7 @@ pub(super) fn resume(args: &ResumeArgs) -> Result<i32, CliError> {
     let (recorded, _) = read(&args.run)?;
     let file = file_of(&recorded.state, &place)?;
     if file.is_none() {
-        refuse_functions(&recorded.state, "Workflow.resume")?;
+        refuse_functions(&recorded.state, Some(goes_on(&row.id, &recorded.state)))?;
     }
     let secrets = secrets(&recorded.state, &place)?;
     see_through(&place.config, args.json, || {
@@ -46,7 +46,7 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<i32, CliError> {
     let Recorded { state, row, .. } = &recorded;
     let file = file_of(state, &place)?;
     if file.is_none() {
-        refuse_functions(state, "Workflow.run_sync")?;
+        refuse_functions(state, runs_again(&row.id, state))?;
     }
     let Some(header) = state.header().filter(|_| state.end().is_some()) else {
         return Err(CliError::Usage {
@@ -155,7 +155,7 @@ fn left_out(workflow: Workflow, state: &State) -> Result<Workflow, CliError> {
 }
 
 /// Functions live in the program that declared them.
-fn refuse_functions(state: &State, way: &str) -> Result<(), CliError> {
+fn refuse_functions(state: &State, hint: Option<String>) -> Result<(), CliError> {
     let function = state.tasks().iter().find(|task| matches!(task.spec.action, Action::Function { .. }));
     match function {
         None => Ok(()),
@@ -164,7 +164,7 @@ fn refuse_functions(state: &State, way: &str) -> Result<(), CliError> {
                 "task `{}` is a Python function, and only the program that declared it has it",
                 printable(&task.spec.name)
             ),
-            hint: Some(format!("go on from there: `{way}`")),
+            hint,
         }),
     }
 }

@@ -5,10 +5,9 @@ use crate::args::ShowArgs;
 use crate::display::summary::{list_left_behind, verdict};
 use crate::display::{paint_of, shown_moment, shown_ms, sign, took_ms};
 use crate::fault::{CliError, exit, shown};
-use crate::record::{LogFolder, Recorded, now_ms};
+use crate::record::{LogFolder, Recorded, goes_on, now_ms, runs_again};
 use crate::terminal::{self, Paint, fitted, painted, width};
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::Action;
 use dirigent_core::state::{TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_core::value::{Encoding, Kept};
@@ -139,18 +138,11 @@ fn next_steps(recorded: &Recorded) -> Vec<String> {
         let name = super::run::quoted(&printable(&task.spec.name));
         steps.push(format!("`dirigent logs {id} {name}` prints what it wrote"));
     }
-    let is_function = |task: &TaskState| matches!(task.spec.action, Action::Function { .. });
-    let goes_on = match state.tasks().iter().any(is_function) {
-        true => format!("`Workflow.resume(\"{id}\")` goes on with it, in the program that declared it"),
-        false => format!("`dirigent resume {id}` goes on with it"),
-    };
     match row.status() {
         "running" => steps.push(format!("`dirigent cancel {id}` asks it to end")),
-        "interrupted" => steps.push(format!("its engine is gone: {goes_on}")),
-        "cancelled" => steps.push(goes_on),
-        "failed" if !state.tasks().iter().any(is_function) => {
-            steps.push(format!("`dirigent retry {id}` runs again what failed"));
-        }
+        "interrupted" => steps.push(format!("its engine is gone: {}", goes_on(id, state))),
+        "cancelled" => steps.push(goes_on(id, state)),
+        "failed" => steps.extend(runs_again(id, state)),
         _ => {}
     }
     steps

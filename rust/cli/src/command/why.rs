@@ -4,7 +4,7 @@ use super::recorded::{read, task_called};
 use crate::args::WhyArgs;
 use crate::display::shown_ms;
 use crate::fault::{CliError, exit};
-use crate::record::Recorded;
+use crate::record::{Recorded, goes_on};
 use crate::terminal::{self, Paint, painted};
 use dirigent_core::event::{Event, Fact, SkipReason};
 use dirigent_core::ids::TaskIndex;
@@ -131,7 +131,8 @@ fn because(
     match it.status {
         TaskStatus::Skipped => lines.extend(skips(state, it)),
         TaskStatus::Pending if !is_running && state.end().is_none() => {
-            lines.push("its engine is gone: `dirigent resume` goes on".to_owned());
+            let goes_on = state.header().map(|header| goes_on(&header.run, state)).unwrap_or_default();
+            lines.push(format!("its engine is gone: {goes_on}"));
         }
         TaskStatus::Pending => lines.extend(holds_up(state, it)),
         TaskStatus::Cancelled => lines.extend(cancels(state, events, task)),

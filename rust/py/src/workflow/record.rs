@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Whether tasks that completed may do something else now.
     pub(crate) keeps_changed: bool,
+    /// The run from which a new one takes over what did not change.
+    pub(crate) takes_over: Option<RunId>,
 }
 
 /// What a run is recorded with, and what is recorded of it; `None` where it is not.
@@ -67,10 +69,8 @@ pub(crate) fn fit(
         let is_through = root.status == TaskStatus::Completed;
         let is_same = match (&spec.action, &task.action) {
             // What has not completed is carried out by the code there is now.
-            (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
-                !is_through || is_same_code(old.as_deref(), new.as_deref())
-            }
-            (old, new) => old == new,
+            (Action::Function { .. }, Action::Function { .. }) if !is_through => true,
+            (old, new) => does_same(old, new),
         };
         if !is_same && !keeps_changed {
             return Err(format!("task `{}` does something else now", name(task)));
@@ -87,13 +87,28 @@ pub(crate) fn fit(
     }
 }
 
-/// Bytecode of another version of Python says nothing about the code.
-fn is_same_code(old: Option<&str>, new: Option<&str>) -> bool {
-    let version = |code: &str| code.split_once(':').map(|(version, _)| version.to_owned());
+/// Whether a task does what it did, as far as that can be told.
+pub(crate) fn does_same(old: &Action, new: &Action) -> bool {
     match (old, new) {
-        (Some(old), Some(new)) => old == new || version(old) != version(new),
-        _ => true,
+        (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
+            is_same_code(old.as_deref(), new.as_deref())
+        }
+        (old, new) => old == new,
     }
+}
+
+/// Compares the version of Python, the hash of the code, and that of the arguments. Bytecode of another version says nothing
+/// about the code, and the arguments may not be told.
+fn is_same_code(old: Option<&str>, new: Option<&str>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return true };
+    let (mut old, mut new) = (old.splitn(3, ':'), new.splitn(3, ':'));
+    let is_same_version = old.next() == new.next();
+    let is_same_code = old.next() == new.next();
+    let are_same_arguments = match (old.next(), new.next()) {
+        (Some(old), Some(new)) => old == new,
+        _ => true,
+    };
+    (is_same_code || !is_same_version) && are_same_arguments
 }
 
 /// The exception that says that a run is of other tasks.

@@ -20,9 +20,9 @@ pub(crate) fn check(py: Python<'_>, shared: &Shared, task: TaskIndex) {
 /// How the function is called, or why that cannot be told.
 fn called(py: Python<'_>, shared: &Shared, task: TaskIndex) -> Result<Called, String> {
     let Some(told) = shared.arguments(py, task) else { return Ok(Called::default()) };
-    let (arguments, code, needs) = told.map_err(|why| format!("its arguments have no hash: {why}"))?;
+    let (arguments, needs) = told.map_err(|why| format!("its arguments have no hash: {why}"))?;
     match digest_of_value(arguments.bind(py)) {
-        Ok(hash) => Ok(Called { arguments: Some(hash.into()), code, needs }),
+        Ok(hash) => Ok(Called { arguments: Some(hash.into()), needs }),
         Err(why) => Err(format!("its arguments have no hash: {why}")),
     }
 }

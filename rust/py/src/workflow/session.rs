@@ -6,6 +6,7 @@ use crate::waiting::{hold, this_thread, wait};
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
 use crate::workflow::record::{Options, changed, fit, open};
+use crate::workflow::rerun::taken_over;
 use crate::workflow::seat::Seat;
 use crate::workflow::shared::{Door, Group, Raised, Shared, own_name};
 use crate::workflow::total::SLOTS;
@@ -133,6 +134,10 @@ impl Session {
                 resumed
             }
             None => Begin::New(Box::new(dirigent_engine::Plan {
+                known: match &options.takes_over {
+                    Some(old) => taken_over(py, old, &state_dir, &shared, workflow.tasks())?,
+                    None => Vec::new(),
+                },
                 max_concurrency: options.max_concurrency.max(1),
                 fail_fast: options.fail_fast,
                 origin: origin(None),

@@ -60,8 +60,8 @@ impl Callables {
     }
 }
 
-/// What a function is called with, its code, and what it calls its needs.
-pub(crate) type Arguments = (Py<PyAny>, Option<String>, Option<Vec<String>>);
+/// What a function is called with, and what it calls its needs.
+pub(crate) type Arguments = (Py<PyAny>, Option<Vec<String>>);
 
 /// What is told of an exception.
 pub(crate) struct Raised<'a> {
@@ -385,8 +385,8 @@ impl Shared {
         self.control().look(look)
     }
 
-    /// What the function of a task is called with, as its declaration says, its code, and what its needs are called there,
-    /// where the declaration does not say that by itself; `None` where it calls none.
+    /// What the function of a task is called with, as its declaration says, and what its needs are called there, where their
+    /// names do not say that; `None` where it calls none.
     pub(crate) fn arguments(&self, py: Python<'_>, task: TaskIndex) -> Option<Result<Arguments, String>> {
         let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
         let call = calls.get(task.usize())?.as_ref().filter(|call| call.function != u32::MAX)?;
