@@ -342,21 +342,17 @@ impl Plan {
         drop((functions, declared));
     }
 
-    /// Has the code of each function told by `tell`, which returns a text that changes with it, and by `tell_call` what else
-    /// decides about what a task does: what it calls its function with, and its options.
+    /// Has the code of each function told by `tell`, and by `tell_call` what a task calls it with: texts that change with these.
     fn tell_codes(&mut self, tell: &Bound<'_, PyAny>, tell_call: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = tell.py();
         for function in self.functions.iter().filter(|function| function.code.get().is_none()) {
-            let code: String = tell.call1((function.callable.bind(py),))?.extract()?;
-            let _ = function.code.set(code.into());
+            let _ = function.code.set(tell.call1((function.callable.bind(py),))?.extract::<String>()?.into());
         }
         for task in &mut self.declared {
             let Kind::Function(call) = &task.kind else { continue };
+            let is_bare = call.args.is_none() && call.kwargs.is_none() && task.extras.is_none();
             // The body of a flow is called with the run itself.
-            if self.policies[task.policy as usize].decides {
-                continue;
-            }
-            if call.args.is_some() || call.kwargs.is_some() || task.extras.is_some() {
+            if !is_bare && !self.policies[task.policy as usize].decides {
                 let told: String = tell_call.call1((&call.args, &call.kwargs, &task.extras))?.extract()?;
                 let code = self.functions[call.function as usize].code.get().map_or("", |code| code);
                 task.code = Some(format!("{code}:{told}").into());

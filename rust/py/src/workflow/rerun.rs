@@ -25,9 +25,10 @@ pub(crate) fn taken_over(
     py: Python<'_>,
     old: &RunId,
     state_dir: &Path,
-    store: &Store,
+    new: &Shared,
     tasks: &[Arc<Task>],
 ) -> PyResult<Vec<Input>> {
+    let Some(store) = &new.store else { return Ok(Vec::new()) };
     let read = || -> Result<State, CliError> {
         let events = Reader::open(state_dir)?.recorded(old)?.events;
         // What it left behind would work beside what is done again.
@@ -38,6 +39,7 @@ pub(crate) fn taken_over(
     let shared = Shared {
         folder: run_folder(state_dir, old),
         artifacts: Some(store.artifacts()),
+        secrets: Arc::clone(&new.secrets),
         state: RwLock::new(Some(Arc::clone(&state))),
         ..Shared::default()
     };

@@ -134,9 +134,9 @@ impl Session {
                 resumed
             }
             None => Begin::New(Box::new(dirigent_engine::Plan {
-                known: match (&options.takes_over, &shared.store) {
-                    (Some(old), Some(store)) => taken_over(py, old, &state_dir, store, workflow.tasks())?,
-                    _ => Vec::new(),
+                known: match &options.takes_over {
+                    Some(old) => taken_over(py, old, &state_dir, &shared, workflow.tasks())?,
+                    None => Vec::new(),
                 },
                 max_concurrency: options.max_concurrency.max(1),
                 fail_fast: options.fail_fast,
