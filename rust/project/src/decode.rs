@@ -52,11 +52,15 @@ pub fn decode_part<T: DeserializeOwned>(
             let path = error.path.iter().cloned().chain(outer).collect();
             problems.push(DecodeError { path, ..error }.into_diagnostic(document));
         }
-        if !wrong.is_some_and(|wrong| leave_out(rest.to_mut(), &wrong)) {
+        let is_enough = left_out.len() >= MOST_PROBLEMS;
+        if is_enough || !wrong.is_some_and(|wrong| leave_out(rest.to_mut(), &wrong)) {
             return None;
         }
     }
 }
+
+/// How many problems of one file are told: more help nobody.
+pub const MOST_PROBLEMS: usize = 100;
 
 /// Takes out what is written at a place; `false` where nothing is.
 fn leave_out(node: &mut Node, wrong: &Span) -> bool {
@@ -206,7 +210,9 @@ fn in_our_words(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "a boolean" => "true or false".into(),
         "a sequence" => "a list".into(),
-        "u32" => "a whole number from 0".into(),
+        "u32" | "u64" => "a whole number from 0".into(),
+        "i32" => format!("a whole number from {} to {}", i32::MIN, i32::MAX),
+        "f64" => "a number".into(),
         text if text.starts_with("struct ") || text == "a map" => "a table".into(),
         text => text.into(),
     }
@@ -296,7 +302,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_map(visitor)
+        match &self.node.kind {
+            // What is derived would take its items for the values of the keys, in their order.
+            NodeKind::Seq(_) => self.here(Err(de::Error::invalid_type(Unexpected::Seq, &"a table"))),
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

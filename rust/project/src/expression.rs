@@ -91,7 +91,10 @@ impl Expression {
     ///
     /// It is no expression, uses what there is not, or is too long.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
-        let mistake = |message: String, span: Range<usize>| Mistake { message, hint: None, span };
+        let mistake = |message: String, span: Range<usize>| {
+            let hint = text.get(span.start..).and_then(as_written_elsewhere).map(str::to_owned);
+            Mistake { message, hint, span }
+        };
         if text.trim().is_empty() {
             return Err(mistake("there is no expression".to_owned(), 0..text.len()));
         }
@@ -141,13 +144,51 @@ fn json(value: &Value) -> Result<String, minijinja::Error> {
         .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
+/// What a sign of other languages is called here.
+fn as_written_elsewhere(rest: &str) -> Option<&'static str> {
+    let signs = [
+        ("&&", "write `and`"),
+        ("||", "write `or`"),
+        ("!=", ""),
+        ("!", "write `not`"),
+        ("==", ""),
+        ("=", "compare by `==`"),
+        ("?", "write `a if condition else b`"),
+    ];
+    let (_, hint) = signs.into_iter().find(|(sign, _)| rest.trim_start().starts_with(sign))?;
+    Some(hint).filter(|hint| !hint.is_empty())
+}
+
+/// With its article.
+fn a(what: &str) -> String {
+    match what.chars().next() {
+        Some('`') => what.to_owned(),
+        Some(c) if "aeiou".contains(c) => format!("an {what}"),
+        _ => format!("a {what}"),
+    }
+}
+
+fn named(what: &str) -> String {
+    what.replace("end of block", "the end").replace("end of input", "the end")
+}
+
 /// What the library says, without its own place, which is not that in the file.
 fn in_our_words(error: &minijinja::Error) -> String {
     let detail = error.detail().unwrap_or_default();
     match error.kind() {
         ErrorKind::SyntaxError => match detail {
             "template exceeds maximum recursion limits" => "too many brackets inside each other".to_owned(),
-            detail => detail.replace("end of block", "the end").replace("end of input", "the end"),
+            "unexpected input after expression" => "the expression ends before this".to_owned(),
+            detail if detail.starts_with("unexpected end of") => match detail.split_once(", expected ") {
+                Some((_, expected)) => format!("it ends where {} is wanted", a(expected)),
+                None => "it ends too early".to_owned(),
+            },
+            detail => match detail.strip_prefix("unexpected ").and_then(|it| it.split_once(", expected ")) {
+                Some((found, expected)) => {
+                    format!("{} where {} is wanted", named(found), a(&named(expected)))
+                }
+                None => detail.to_owned(),
+            },
         },
         ErrorKind::OutOfFuel => format!("it takes more than {FUEL} steps"),
         ErrorKind::UndefinedError if detail.is_empty() => "a value it speaks of is not there".to_owned(),
@@ -296,8 +337,8 @@ mod tests_of_expressions {
         check_refused("x is evn", "there is no test `evn`", 5..8);
         check_refused("range(10)", "there is no function `range`", 0..5);
         check_refused("x.upper()", "there is no method `upper`", 2..7);
-        check_refused("a b", "unexpected input after expression", 2..3);
-        check_refused("(1", "unexpected the end, expected `)`", 1..2);
+        check_refused("a b", "the expression ends before this", 2..3);
+        check_refused("(1", "it ends where `)` is wanted", 1..2);
         assert_eq!(
             Expression::parse("lenght(x)").expect_err("no").hint.map(|hint| hint.len() > 20),
             Some(true)

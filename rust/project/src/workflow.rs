@@ -10,6 +10,7 @@ mod check;
 mod read;
 mod files;
 
+use crate::decode::MOST_PROBLEMS;
 use crate::diagnose::Diagnostic;
 use crate::document::{Document, Span};
 use crate::expression::Expression;
@@ -174,9 +175,6 @@ enum Kind {
     /// It is a project file with jobs.
     Jobs,
 }
-
-/// How many problems of one file are told: more help nobody.
-const MOST_PROBLEMS: usize = 100;
 
 /// In the file's order, each once.
 fn told(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {

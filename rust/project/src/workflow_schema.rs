@@ -37,6 +37,15 @@ pub struct HeadFile {
     pub fail_fast: Option<bool>,
     /// How many tasks may run at once; the default is one a core.
     pub jobs: Option<Count>,
+    /// Read for itself, like the two that follow: they are here so that all keys are known.
+    #[schemars(skip)]
+    pub params: Option<()>,
+    /// Read for itself.
+    #[schemars(skip)]
+    pub tasks: Option<()>,
+    /// Read for itself.
+    #[schemars(skip)]
+    pub finally: Option<()>,
 }
 
 /// A parameter: a default value, or a table of what it may be.

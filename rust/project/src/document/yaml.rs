@@ -29,11 +29,18 @@ pub(super) fn parse(source: &str) -> Result<Node, Broken> {
 
 fn complaint(error: &ScanError, source: &str) -> Broken {
     let at = error.marker().byte_offset().unwrap_or(0).min(source.len());
-    let broken = Broken::syntax(error.info(), at..at + 1);
+    let info = error.info();
+    let said = match info.as_str() {
+        info if info.contains("unknown anchor") => "there is no anchor of this name before this place",
+        info => info,
+    };
+    let broken = Broken::syntax(said, at..at + 1);
     let line_start = source.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let indent = source.get(line_start..).unwrap_or_default();
     if indent.trim_start_matches(' ').starts_with('\t') {
         broken.hint("indent with spaces, not tabs")
+    } else if said.contains("did not find expected") {
+        broken.hint("a text with `: `, ` #`, `{`, `[` or `,` in it may have to stand in quotes")
     } else {
         broken
     }

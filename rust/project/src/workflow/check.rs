@@ -48,9 +48,18 @@ fn find_needs(
     needs: &[Vec<Spanned<String>>],
     places: &HashMap<String, u32>,
 ) {
+    let cleans: Vec<bool> = file.tasks.iter().map(|task| task.policy.teardown).collect();
     for (task, needs) in file.tasks.iter_mut().zip(needs) {
         for need in needs {
             match places.get(&need.value) {
+                Some(place) if cleans[*place as usize] && !task.policy.teardown => {
+                    let message = format!(
+                        "task `{}` needs `{}`, which cleans up when all others have ended",
+                        task.name, need.value
+                    );
+                    let hint = Some("move one of them between `tasks` and `finally`".to_owned());
+                    reading.wrong("workflow.cycle", &need.span, message, hint);
+                }
                 Some(place) if task.needs.contains(place) => {}
                 Some(place) => task.needs.push(*place),
                 None => {
@@ -96,8 +105,10 @@ fn check_task(
     if let Some(each) = &task.each {
         speaker.check(each.expressions(), "each", &[]);
     }
-    speaker.check(task.until.iter(), "until", &["value", "exit_code", "stdout", "attempt"]);
     let item: &[&str] = if task.has_each { &["item"] } else { &[] };
+    let of_attempt = ["value", "exit_code", "stdout", "attempt"];
+    let until: Vec<&str> = of_attempt.iter().chain(item).copied().collect();
+    speaker.check(task.until.iter(), "until", &until);
     speaker.check(task.expressions(), "", item);
     if let FileAction::Script { path, .. } = &task.action
         && let Some(path) = path.as_text()
@@ -163,10 +174,22 @@ impl Speaker<'_, '_> {
             }
             ["tasks", name, rest @ ..] => self.complain_of_task(name, rest),
             [root, ..] if also.contains(root) => None,
+            ["item", ..] if self.task.has_each => {
+                let hint = Some("leave items out of the list itself, where it is made".to_owned());
+                Some((format!("`{key}` is asked once for all, before there is an `item`"), hint))
+            }
             ["item", ..] => Some(("`item` means something only in a task with `each`".to_owned(), None)),
             [root, ..] => {
                 let known = ["params", "tasks"].into_iter().chain(also.iter().copied());
-                let hint = meant(did_you_mean(root, known.clone())).or_else(|| {
+                let of_params = || self.file.params.iter().any(|param| param.name == *root);
+                let in_full = match () {
+                    () if of_params() => Some(format!("did you mean `params.{root}`?")),
+                    () if self.places.contains_key(*root) => {
+                        Some(format!("did you mean `tasks.{root}.value`?"))
+                    }
+                    () => None,
+                };
+                let hint = in_full.or_else(|| meant(did_you_mean(root, known.clone()))).or_else(|| {
                     let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
                     Some(format!("there are {}", known.join(", ")))
                 });

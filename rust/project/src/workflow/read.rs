@@ -5,8 +5,8 @@ use super::check::check;
 use super::reading::Reading;
 use super::shell::shell_line;
 use super::{FileTask, Kind, WorkflowFile};
-use crate::decode::{Scalar, Spanned, decode_part};
-use crate::diagnose::{Diagnostic, Severity};
+use crate::decode::{MOST_PROBLEMS, Scalar, Spanned, decode_part};
+use crate::diagnose::Diagnostic;
 use crate::document::{Document, Key, Node, NodeKind, Span};
 use crate::param::Param;
 use crate::template::Template;
@@ -38,12 +38,9 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
         NodeKind::Null => &[],
         _ => {
             let message = "a workflow file is a table".to_owned();
-            problems.push(document.diagnostic(
-                Severity::Error,
-                "config.wrong_type",
-                document.root.span.clone(),
-                message,
-            ));
+            let hint = Some("write `tasks:`, and under it each task by its name".to_owned());
+            let span = document.root.span.clone();
+            Reading { document, problems }.wrong("config.wrong_type", &span, message, hint);
             return None;
         }
     };
@@ -60,12 +57,8 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
             (Some(_), NodeKind::Null) => {}
             (Some(table), _) => {
                 let message = format!("`{table}` is a table");
-                problems.push(document.diagnostic(
-                    Severity::Error,
-                    "config.wrong_type",
-                    node.span.clone(),
-                    message,
-                ));
+                let hint = Some("write each under its name, as in `name: …`".to_owned());
+                Reading { document, problems }.wrong("config.wrong_type", &node.span, message, hint);
             }
             (None, _) => head.push((key.clone(), node.clone())),
         }
@@ -84,6 +77,10 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
     let mut tasks = Vec::new();
     for (table, is_finally) in [("tasks", false), (JOBS, false), ("finally", true)] {
         for (key, node) in tables.get(table).copied().unwrap_or_default() {
+            // Of what is wrong with thousands of them, nobody reads more; and what fits together is not known then.
+            if reading.problems.len() >= MOST_PROBLEMS {
+                return None;
+            }
             tasks.extend(reader.task(&mut reading, table, key, node, is_finally));
         }
     }
@@ -201,9 +198,15 @@ impl TaskReader {
             reading.wrong("workflow.bad_name", &key.span, "a task has a name".to_owned(), None);
             return None;
         }
+        let before = reading.problems.len();
         let file: TaskFile = decode_part(reading.document, node, &[table, &key.name], reading.problems)?;
+        // What is missing may be what was misspelt, and was told.
+        let is_whole = reading.problems.len() == before;
         let of = format!("task `{}`", key.name);
-        applicable(reading, &file, &key.span, &of);
+        applicable(reading, &file, key, node, &of);
+        if !is_whole && named_actions(&file).is_empty() {
+            return None;
+        }
         let action = action(reading, &file, &key.span, &of)?;
         let policy = self.policy(reading, &file, is_finally, &of);
         let when = match &file.when {
@@ -303,7 +306,9 @@ impl TaskReader {
         let defaults = &self.defaults;
         let time = |limit: Limit| limit.0.map(milliseconds);
         let codes = file.allowed_exit_codes.as_ref().or(defaults.allowed_exit_codes.as_ref());
-        if let Some(codes) = codes.filter(|codes| codes.value.is_empty()) {
+        let is_written =
+            |span: &Span| reading.document.source.get(span.clone()).is_some_and(|it| it.len() > 2);
+        if let Some(codes) = codes.filter(|codes| codes.value.is_empty() && !is_written(&codes.span)) {
             let message = format!("{of}: without any exit code it cannot succeed");
             reading.wrong("config.invalid_value", &codes.span, message, None);
         }
@@ -345,9 +350,11 @@ impl TaskReader {
             RetryFile::Attempts(attempts) => (attempts.0, None),
             RetryFile::Full(table) => (table.attempts.0, Some(table)),
         };
-        let mut number = |number: Option<&Spanned<f64>>, usual: f64, least: f64, most: f64| match number {
-            Some(number) if !(least..=most).contains(&number.value) => {
-                let message = format!("{of}: {} is not between {least} and {most}", number.value);
+        let mut number = |key: &str, number: Option<&Spanned<f64>>, usual: f64, most: f64| match number {
+            Some(number) if !(usual.min(1.0).floor()..=most).contains(&number.value) => {
+                let least = usual.min(1.0).floor();
+                let message =
+                    format!("{of}: `retry.{key}` is {}, and not between {least} and {most}", number.value);
                 reading.wrong("config.invalid_value", &number.span, message, None);
                 usual
             }
@@ -356,8 +363,8 @@ impl TaskReader {
         };
         Retry {
             max_attempts: attempts,
-            base: number(table.and_then(|table| table.factor.as_ref()), 2.0, 1.0, 1000.0),
-            jitter: number(table.and_then(|table| table.jitter.as_ref()), 0.1, 0.0, 1.0),
+            base: number("factor", table.and_then(|table| table.factor.as_ref()), 2.0, 1000.0),
+            jitter: number("jitter", table.and_then(|table| table.jitter.as_ref()), 0.1, 1.0),
             initial_delay_ms: table
                 .and_then(|table| table.backoff)
                 .map_or(1_000, |pause| milliseconds(pause.0)),
@@ -443,7 +450,7 @@ fn named_actions(file: &TaskFile) -> Vec<(&'static str, &Span)> {
 }
 
 /// Tells the keys that mean nothing beside what the task does.
-fn applicable(reading: &mut Reading<'_>, file: &TaskFile, span: &Span, of: &str) {
+fn applicable(reading: &mut Reading<'_>, file: &TaskFile, name: &Key, node: &Node, of: &str) {
     let actions = named_actions(file);
     let [(action, _)] = actions.as_slice() else { return };
     let is_program = matches!(*action, "run" | "shell" | "script" | "python");
@@ -477,6 +484,11 @@ fn applicable(reading: &mut Reading<'_>, file: &TaskFile, span: &Span, of: &str)
                 "limit" => format!("{of}: `limit` means nothing without `each`"),
                 key => format!("{of}: `{key}` means nothing beside `{action}`"),
             };
+            let entries = match &node.kind {
+                NodeKind::Map(entries) => entries.as_slice(),
+                _ => &[],
+            };
+            let span = entries.iter().find(|(it, _)| it.name == key).map_or(&name.span, |(it, _)| &it.span);
             reading.wrong("workflow.not_applicable", span, message, Some("take it away".to_owned()));
         }
     }
@@ -488,7 +500,7 @@ fn action(reading: &mut Reading<'_>, file: &TaskFile, span: &Span, of: &str) -> 
         [] => {
             let known: Vec<String> = ACTIONS.iter().map(|name| format!("`{name}`")).collect();
             let hint = Some(format!("give it one of {}", known.join(", ")));
-            reading.wrong("workflow.no_action", span, format!("{of} says not what it does"), hint);
+            reading.wrong("workflow.no_action", span, format!("{of} does not say what it does"), hint);
             return None;
         }
         [_, (second, place), ..] => {
@@ -537,6 +549,12 @@ fn action(reading: &mut Reading<'_>, file: &TaskFile, span: &Span, of: &str) -> 
         return Some(FileAction::Python { function: function.value.clone(), with: with(reading, file, of) });
     }
     if let Some(path) = &file.workflow {
+        if path.value.contains("${{") {
+            let message = format!("{of}: `workflow` takes no expression");
+            let hint = Some("name the file: it is checked before anything runs".to_owned());
+            reading.wrong("workflow.bad_expression", &path.span, message, hint);
+            return None;
+        }
         return Some(FileAction::Workflow { path: path.value.clone(), with: with(reading, file, of) });
     }
     if let Some(text) = &file.approval {
