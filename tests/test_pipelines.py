@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from dirigent._program import program
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -559,6 +559,13 @@ def test_every_public_name_is_there_documented_and_listed() -> None:
         getattr(dirigent, missing)
 
 
+def test_python_m_runs_things(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text("print('hello')")
+    words = ["-m", "dirigent", "run", "hello.py", "--state-dir", ".state", "--report", "none"]
+    told = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (told.returncode, told.stdout.splitlines()[-1][:8]) == (0, "1 script"), told.stderr
+
+
 def test_python_m_is_the_same_program(program: Path) -> None:
     for argv in (["--version"], ["run"]):
         here, there = (

@@ -180,7 +180,7 @@ def run_orchestrator(argv: Sequence[str] | None = None) -> int:
         argv: The words after the program's name; those of this process where nothing is said.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    return _native.main(["dirigent", *words])
+    return _native.main(["dirigent", *words], program())
 
 
 def _run_folder(output_dir: str | os.PathLike[str], run_id: str) -> Path:

@@ -27,7 +27,7 @@ use dirigent_core::state::State;
 use dirigent_engine::Feed;
 use dirigent_report::Format;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The version every part of the project carries.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -37,6 +37,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `args` starts with the program's own name, as the system hands it over.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     command::main(args.into_iter().collect())
+}
+
+/// The same within another program, which says where ours is.
+pub fn main_as_guest(args: impl IntoIterator<Item = OsString>, program: PathBuf) -> i32 {
+    surroundings::be_guest(program);
+    main(args)
 }
 
 /// Shows a run on standard error until it ends.

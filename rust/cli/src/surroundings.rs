@@ -5,6 +5,7 @@ use dirigent_core::event::Origin;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Read once, at the start; everything below takes it as a value.
 #[derive(Clone, Debug)]
@@ -71,6 +72,31 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+/// The program itself, where another one runs the command line as a part of its own.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says that this process is another program's, and where ours is.
+pub fn be_guest(program: PathBuf) {
+    let _ = PROGRAM.set(program);
+}
+
+/// Whether this process is another program's.
+pub fn is_guest() -> bool {
+    PROGRAM.get().is_some()
+}
+
+/// Where the program is: the guard is it, and so is what runs things in a process of their own.
+///
+/// # Errors
+///
+/// The system does not know.
+pub fn program() -> Result<PathBuf, CliError> {
+    match PROGRAM.get() {
+        Some(program) => Ok(program.clone()),
+        None => env::current_exe().map_err(CliError::io("find", Path::new("this program"))),
+    }
 }
 
 /// Who asks something of a run, for its record.

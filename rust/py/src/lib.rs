@@ -17,6 +17,7 @@ mod pictures;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// The version of the native part, which is the package's version.
 #[pyfunction]
@@ -24,10 +25,10 @@ fn version() -> &'static str {
     dirigent_cli::VERSION
 }
 
-/// Run one command line (its first word is the program's name) and return the exit code.
+/// Run one command line (its first word is the program's name) and return the exit code. `program` is where the program is.
 #[pyfunction]
-fn main(py: Python<'_>, args: Vec<OsString>) -> i32 {
-    py.detach(|| dirigent_cli::main(args))
+fn main(py: Python<'_>, args: Vec<OsString>, program: PathBuf) -> i32 {
+    py.detach(|| dirigent_cli::main_as_guest(args, program))
 }
 
 /// The Rust core of dirigent.

@@ -14,6 +14,7 @@ use crate::args::Records;
 use crate::args::schedule::{OneSchedule, ScheduleArgs, ScheduleVerb};
 use crate::fault::{CliError, exit, shown};
 use crate::record::now_ms;
+use crate::surroundings::program;
 use crate::terminal;
 use carry::Carrier;
 use dirigent_core::text::printable;
@@ -114,7 +115,7 @@ fn resume(one: &OneSchedule) -> Result<i32, CliError> {
 
 /// The program to start: this one, or the one that is installed beside this interpreter.
 fn program() -> Result<PathBuf, CliError> {
-    let this = std::env::current_exe().map_err(CliError::io("find", Path::new("this program")))?;
+    let this = program()?;
     let is_python = this.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"));
     let beside = this.with_file_name("dirigent");
     Ok(if is_python && beside.exists() { beside } else { this })

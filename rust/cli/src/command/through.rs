@@ -9,7 +9,7 @@ use crate::notify;
 use crate::record::{LogFolder, write_reports};
 use crate::secrets;
 use crate::signals::{self, Signals};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, is_guest, program};
 use crate::terminal;
 use dirigent_core::event::Verdict;
 use dirigent_core::spec::Task;
@@ -32,8 +32,8 @@ pub(super) fn order(state_dir: &Path) -> Result<Order<'_>, CliError> {
         fail_fast: false,
         state_dir,
         root: None,
-        guard: std::env::current_exe().map_err(CliError::io("find", Path::new("this program")))?,
-        adopts_orphans: true,
+        guard: program()?,
+        adopts_orphans: !is_guest(),
         secrets: Arc::default(),
     })
 }
@@ -70,7 +70,9 @@ pub(super) fn see_through(
     start: impl FnOnce() -> Result<Conducted, CliError>,
 ) -> Result<i32, CliError> {
     let signals = Signals::hold();
-    adopt_orphans()?;
+    if !is_guest() {
+        adopt_orphans()?;
+    }
     let conducted = start()?;
     for process in &conducted.leftovers {
         terminal::say(&format!("ended what the last engine had left behind: {}\n", printable(process)));

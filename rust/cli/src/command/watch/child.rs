@@ -2,6 +2,7 @@
 
 use crate::fault::CliError;
 use crate::record::now_ms;
+use crate::surroundings::program;
 use dirigent_core::event::Fact;
 use dirigent_core::ids::RunId;
 use dirigent_journal::Reader;
@@ -37,7 +38,7 @@ impl Child {
     /// Starts this program with these arguments. `ended` is called on another thread when it has ended.
     pub(super) fn start(args: &[OsString], ended: impl FnOnce() + Send + 'static) -> Result<Self, CliError> {
         let this = Path::new("this program");
-        let program = std::env::current_exe().map_err(CliError::io("find", this))?;
+        let program = program()?;
         let parent = process::id();
         let mut command = Command::new(program);
         // A group of its own: what is typed at the terminal comes to this program, which passes it on once.
