@@ -21,7 +21,6 @@ use dirigent_core::text::printable;
 use dirigent_journal::{Store, tick_log};
 use jobs::Job;
 use keep::Keeper;
-use std::path::{Path, PathBuf};
 use wake::Wake;
 
 pub(super) fn schedule(args: &ScheduleArgs) -> Result<i32, CliError> {
@@ -111,12 +110,4 @@ fn resume(one: &OneSchedule) -> Result<i32, CliError> {
         false => format!("{name} did not stand still\n"),
     });
     Ok(exit::OK)
-}
-
-/// The program to start: this one, or the one that is installed beside this interpreter.
-fn program() -> Result<PathBuf, CliError> {
-    let this = program()?;
-    let is_python = this.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"));
-    let beside = this.with_file_name("dirigent");
-    Ok(if is_python && beside.exists() { beside } else { this })
 }

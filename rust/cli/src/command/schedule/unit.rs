@@ -1,10 +1,10 @@
 //! `dirigent schedule unit`: a unit by which systemd keeps the schedules of a project for its user.
 
 use super::jobs::jobs;
-use super::program;
 use crate::args::Records;
 use crate::command::recorded::Place;
 use crate::fault::{CliError, exit};
+use crate::surroundings::program;
 use crate::terminal;
 use std::path::Path;
 
