@@ -200,6 +200,11 @@ impl TaskReader {
         }
         let before = reading.problems.len();
         let file: TaskFile = decode_part(reading.document, node, &[table, &key.name], reading.problems)?;
+        let run = format!("`{table}.{}.run`: expected a list", key.name);
+        let is_line = |it: &&mut Diagnostic| it.hint.is_none() && it.message.starts_with(&run);
+        for problem in reading.problems[before..].iter_mut().filter(is_line) {
+            problem.hint = Some("write `[program, argument]`; a line for a shell is `shell: …`".to_owned());
+        }
         // What is missing may be what was misspelt, and was told.
         let is_whole = reading.problems.len() == before;
         let of = format!("task `{}`", key.name);
