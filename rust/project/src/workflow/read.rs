@@ -5,7 +5,7 @@ use super::check::check;
 use super::reading::Reading;
 use super::shell::shell_line;
 use super::{FileTask, Kind, WorkflowFile};
-use crate::decode::{MOST_PROBLEMS, Scalar, Spanned, decode_part};
+use crate::decode::{Scalar, Spanned, decode_part};
 use crate::diagnose::Diagnostic;
 use crate::document::{Document, Key, Node, NodeKind, Span};
 use crate::param::Param;
@@ -78,7 +78,7 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
     for (table, is_finally) in [("tasks", false), (JOBS, false), ("finally", true)] {
         for (key, node) in tables.get(table).copied().unwrap_or_default() {
             // Of what is wrong with thousands of them, nobody reads more; and what fits together is not known then.
-            if reading.problems.len() >= MOST_PROBLEMS {
+            if reading.is_enough() {
                 return None;
             }
             tasks.extend(reader.task(&mut reading, table, key, node, is_finally));
@@ -387,6 +387,9 @@ impl TaskReader {
             file.resources.0.iter().map(|(name, amount)| (name.value.as_str(), amount.value, &name.span));
         for (name, amount, span) in pools.chain(amounts) {
             let known = self.resources.iter().position(|resource| resource.name == name);
+            if reading.is_enough() {
+                break;
+            }
             let Some(place) = known else {
                 let names = self.resources.iter().map(|resource| resource.name.as_str());
                 let names = names.filter(|name| !name.starts_with("limit of "));
