@@ -188,6 +188,9 @@ impl Serialize for Diagnostic {
     }
 }
 
+/// How many words are looked at for the one that was meant: a file may have a hundred mistakes, and be told of them at once.
+const MOST_CANDIDATES: usize = 500;
+
 /// The candidate that `word` is most likely a misspelling of, if any is near enough.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance is quadratic in the length, and nobody misspells a word of a thousand letters.
@@ -200,6 +203,7 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     let word = folded(word);
     candidates
         .into_iter()
+        .take(MOST_CANDIDATES)
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= near.max(3))
         .map(|candidate| (strsim::damerau_levenshtein(&word, &folded(candidate)), candidate))
         .filter(|(distance, _)| *distance <= near && *distance < length)

@@ -119,13 +119,13 @@ pub enum TimeoutOverride {
     ByPattern(Entries<Limit>),
 }
 
-/// What is read somewhere else.
+/// A table that is read somewhere else.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Elsewhere;
 
 impl<'de> Deserialize<'de> for Elsewhere {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+        Entries::<serde::de::IgnoredAny>::deserialize(deserializer).map(|_| Self)
     }
 }
 

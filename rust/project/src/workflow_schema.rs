@@ -17,6 +17,15 @@ use std::fmt;
 pub struct HeadFile {
     /// What it is called; without this, the file's name.
     pub name: Option<Spanned<String>>,
+    /// Read for itself, like the two that follow: they are here so that all keys are known.
+    #[schemars(skip)]
+    pub params: Option<()>,
+    /// Read for itself.
+    #[schemars(skip)]
+    pub tasks: Option<()>,
+    /// Read for itself.
+    #[schemars(skip)]
+    pub finally: Option<()>,
     /// What it is for.
     pub description: Option<String>,
     /// Words to find it by.
@@ -37,15 +46,6 @@ pub struct HeadFile {
     pub fail_fast: Option<bool>,
     /// How many tasks may run at once; the default is one a core.
     pub jobs: Option<Count>,
-    /// Read for itself, like the two that follow: they are here so that all keys are known.
-    #[schemars(skip)]
-    pub params: Option<()>,
-    /// Read for itself.
-    #[schemars(skip)]
-    pub tasks: Option<()>,
-    /// Read for itself.
-    #[schemars(skip)]
-    pub finally: Option<()>,
 }
 
 /// A parameter: a default value, or a table of what it may be.

@@ -141,10 +141,12 @@ error: `timeout_override.\"a.py\"`: \"5 minutes\" is no duration; write a number
 
 #[test]
 fn what_this_version_cannot_do_is_refused() {
-    for section in ["jobs: {nightly: {}}", "workflows:", "jobs: 4"] {
+    for section in ["workflows:", "workflows: {a: {}}"] {
         let error = config("dirigent.yaml", section).expect_err(section);
         assert!(error.to_string().contains("not supported by this version yet"), "{error}");
     }
+    let error = config("dirigent.yaml", "jobs: 4").expect_err("no table");
+    assert!(error.to_string().contains("`jobs`: expected a table"), "{error}");
 }
 
 #[test]

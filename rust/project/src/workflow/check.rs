@@ -17,6 +17,9 @@ pub(super) fn check(reading: &mut Reading<'_>, file: &mut WorkflowFile, needs: &
     find_needs(reading, file, needs, &places);
     check_cycle(reading, file, needs);
     for task in &file.tasks {
+        if reading.is_enough() {
+            return;
+        }
         check_task(reading, file, task, &places);
     }
     if file.tasks.is_empty() && reading.problems.is_empty() {
@@ -51,6 +54,9 @@ fn find_needs(
     let cleans: Vec<bool> = file.tasks.iter().map(|task| task.policy.teardown).collect();
     for (task, needs) in file.tasks.iter_mut().zip(needs) {
         for need in needs {
+            if reading.is_enough() {
+                return;
+            }
             match places.get(&need.value) {
                 Some(place) if cleans[*place as usize] && !task.policy.teardown => {
                     let message = format!(

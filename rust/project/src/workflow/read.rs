@@ -5,7 +5,7 @@ use super::check::check;
 use super::reading::Reading;
 use super::shell::shell_line;
 use super::{FileTask, Kind, WorkflowFile};
-use crate::decode::{MOST_PROBLEMS, Scalar, Spanned, decode_part};
+use crate::decode::{Scalar, Spanned, decode_part};
 use crate::diagnose::Diagnostic;
 use crate::document::{Document, Key, Node, NodeKind, Span};
 use crate::param::Param;
@@ -78,7 +78,7 @@ pub(super) fn read(document: &Document, kind: Kind, problems: &mut Vec<Diagnosti
     for (table, is_finally) in [("tasks", false), (JOBS, false), ("finally", true)] {
         for (key, node) in tables.get(table).copied().unwrap_or_default() {
             // Of what is wrong with thousands of them, nobody reads more; and what fits together is not known then.
-            if reading.problems.len() >= MOST_PROBLEMS {
+            if reading.is_enough() {
                 return None;
             }
             tasks.extend(reader.task(&mut reading, table, key, node, is_finally));
@@ -200,6 +200,11 @@ impl TaskReader {
         }
         let before = reading.problems.len();
         let file: TaskFile = decode_part(reading.document, node, &[table, &key.name], reading.problems)?;
+        let run = format!("`{table}.{}.run`: expected a list", key.name);
+        let is_line = |it: &&mut Diagnostic| it.hint.is_none() && it.message.starts_with(&run);
+        for problem in reading.problems[before..].iter_mut().filter(is_line) {
+            problem.hint = Some("write `[program, argument]`; a line for a shell is `shell: …`".to_owned());
+        }
         // What is missing may be what was misspelt, and was told.
         let is_whole = reading.problems.len() == before;
         let of = format!("task `{}`", key.name);
@@ -382,6 +387,9 @@ impl TaskReader {
             file.resources.0.iter().map(|(name, amount)| (name.value.as_str(), amount.value, &name.span));
         for (name, amount, span) in pools.chain(amounts) {
             let known = self.resources.iter().position(|resource| resource.name == name);
+            if reading.is_enough() {
+                break;
+            }
             let Some(place) = known else {
                 let names = self.resources.iter().map(|resource| resource.name.as_str());
                 let names = names.filter(|name| !name.starts_with("limit of "));

@@ -1,7 +1,7 @@
 //! Reading the texts of a file: templates, expressions, arguments. What is wrong with one is told at its place in the file.
 
 use super::action::Shape;
-use crate::decode::{Entries, Scalar, Spanned};
+use crate::decode::{Entries, MOST_PROBLEMS, Scalar, Spanned};
 use crate::diagnose::{Diagnostic, Severity};
 use crate::document::{Document, Span};
 use crate::expression::{Expression, Mistake};
@@ -17,6 +17,11 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Whether more is wrong than anybody is told.
+    pub(super) fn is_enough(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
+    }
+
     pub(super) fn wrong(&mut self, code: &'static str, span: &Span, message: String, hint: Option<String>) {
         let told = self.document.diagnostic(Severity::Error, code, span.clone(), message);
         self.problems.push(Diagnostic { hint, ..told });
