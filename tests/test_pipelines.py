@@ -76,7 +76,15 @@ def test_the_nightly_job_fetches_loads_and_reports(folder: Path, server: str) ->
 
 def test_the_nightly_job_tries_again_and_then_says_what_failed(folder: Path, server: str) -> None:
     own = folder / "nightly"
-    args = ["nightly.yaml", "--param", "day=1999-01-01", "--param", f"server={server}", "--state-dir", ".state"]
+    args = [
+        "nightly.yaml",
+        "--param",
+        "day=1999-01-01",
+        "--param",
+        f"server={server}",
+        "--state-dir",
+        ".state",
+    ]
     told = dirigent(own, "run", *args, "--python", sys.executable, "--json")
     assert told.returncode == 1
     tasks = {task["name"]: task for task in json.loads(told.stdout)["tasks"]}
@@ -131,4 +139,6 @@ def test_the_guide_names_every_key(tmp_path: Path) -> None:
     schema = json.loads(dirigent(tmp_path, "check", "--schema").stdout)
     guide = GUIDE.read_text(encoding="utf-8")
     keys = {*schema["properties"], *schema["$defs"]["TaskFile"]["properties"]}
-    assert {key for key in keys if f"`{key}" not in guide and f"{key}:" not in guide and f" {key} " not in guide} == set()
+    assert {
+        key for key in keys if f"`{key}" not in guide and f"{key}:" not in guide and f" {key} " not in guide
+    } == set()

@@ -20,9 +20,13 @@ def load(files, database, day):
     rows = []
     for file in files:
         with open(file, encoding="utf-8", newline="") as opened:
-            rows += [(day, row["region"], row["product"], float(row["amount"])) for row in csv.DictReader(opened)]
+            rows += [
+                (day, row["region"], row["product"], float(row["amount"])) for row in csv.DictReader(opened)
+            ]
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS sales (day TEXT, region TEXT, product TEXT, amount REAL)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS sales (day TEXT, region TEXT, product TEXT, amount REAL)"
+        )
         connection.execute("DELETE FROM sales WHERE day = ?", [day])
         connection.executemany("INSERT INTO sales VALUES (?, ?, ?, ?)", rows)
     return {"rows": len(rows), "total": sum(amount for *_, amount in rows)}

@@ -6,11 +6,11 @@ mod fold;
 
 pub use task::{Ended, Reused, TaskState, TaskStatus};
 
-use crate::event::{CancelReason, Event, Origin, SkipReason, Verdict};
+use crate::event::{CancelReason, Event, Fact, Origin, SkipReason, Verdict};
 use crate::graph::Graph;
 use crate::ids::{RunId, TaskIndex};
 use crate::ready::{Ready, Use, claims_of};
-use crate::spec::Resource;
+use crate::spec::{Resource, Workflow};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
@@ -116,6 +116,24 @@ impl State {
             state.apply(event);
         }
         state
+    }
+
+    /// A run of a workflow that is only thought of: it has begun, and nothing has happened.
+    pub fn thought_of(workflow: &Workflow) -> Self {
+        let run = RunId::try_from("thought".to_owned()).expect("it has letters alone");
+        let created = Fact::RunCreated {
+            run,
+            workflow: workflow.name().to_owned(),
+            max_concurrency: 1,
+            fail_fast: false,
+            origin: Box::default(),
+            resources: Vec::new(),
+            timeout_ms: None,
+            seed: 0,
+        };
+        let declared = Fact::TasksDeclared { tasks: workflow.tasks().to_vec(), parent: None };
+        let events = (0u64..).zip([created, declared]).map(|(seq, fact)| Event { seq, at_ms: 0, fact });
+        Self::fold(&events.collect::<Vec<_>>())
     }
 
     /// The head of the run; `None` before its first event.
@@ -309,7 +327,7 @@ mod tests {
     use crate::decide::{Input, Report, decide, follow};
     use crate::event::Fact;
     use crate::outcome::Outcome;
-    use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
+    use crate::spec::{Action, Command, Policy, Retry, Task, Trigger, Workflow};
     use crate::value::{Encoding, Kept};
     use std::sync::Arc;
 

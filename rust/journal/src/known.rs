@@ -152,6 +152,15 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Whether the files are as they were written, or can be put back; nothing is.
+    pub fn can_be_restored(&self, artifacts: &Artifacts) -> bool {
+        let is_there = |output: &Output| digest_of(&output.path).is_ok_and(|hash| hash == output.hash);
+        let can_be = |output: &Output| output.is_kept && artifacts.load(&output.hash).is_ok();
+        self.outputs.iter().all(|output| is_there(output) || can_be(output))
+    }
+}
+
 /// Writes a file whole or not at all.
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {

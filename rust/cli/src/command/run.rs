@@ -8,14 +8,17 @@ use crate::args::{PartArgs, RunArgs};
 use crate::conduct::{self, Order, Work};
 use crate::fault::{CliError, exit};
 use crate::record::state_dir;
+use crate::reuse::foreseen;
 use crate::surroundings::Surroundings;
 use crate::terminal;
 use crate::workflow::{Part, part};
 use dirigent_core::decide::Input;
-use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Workflow};
+use dirigent_core::ids::{RunId, TaskIndex};
+use dirigent_core::spec::{Action, Task, Workflow};
 use dirigent_core::text::{OsText, printable};
 use dirigent_project::Flags;
+use serde::Serialize;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
@@ -42,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<i32, CliError> {
     let state_dir = state_dir(&selected.config, &selected.surroundings)?;
     let (workflow, known) = part(selected.workflow(&args.args)?, wanted(&args.part), &state_dir)?;
     if args.dry_run {
-        terminal::print(&dry_run(&workflow, &known, args.json));
+        terminal::print(&dry_run(&workflow, &known, &state_dir, args.json)?);
         return Ok(exit::OK);
     }
     let settings = &selected.config.run;
@@ -67,7 +70,7 @@ fn run_file(args: &RunArgs, file: FileTarget) -> Result<i32, CliError> {
     let FileTarget { config, state_dir, opened } = file;
     let (workflow, known) = part(opened.workflow.clone(), wanted(&args.part), &state_dir)?;
     if args.dry_run {
-        terminal::print(&dry_run(&workflow, &known, args.json));
+        terminal::print(&dry_run(&workflow, &known, &state_dir, args.json)?);
         return Ok(exit::OK);
     }
     let said = config.run.fail_fast.origin != dirigent_project::Origin::Default;
@@ -113,25 +116,47 @@ pub(super) fn flags(args: &RunArgs) -> Result<Flags, CliError> {
     })
 }
 
-/// What would run: a line a script, with the exact arguments.
-fn dry_run(workflow: &Workflow, known: &[Input], json: bool) -> String {
-    if json {
-        return super::json(&workflow.tasks());
-    }
-    let mut text = String::new();
-    for (index, task) in (0u32..).map(TaskIndex).zip(workflow.tasks()) {
-        let from = known.iter().find_map(|known| match known {
+/// What would run, a line a task with the exact arguments; what would be taken over from where, and why what might have been
+/// is not.
+fn dry_run(workflow: &Workflow, known: &[Input], state_dir: &Path, json: bool) -> Result<String, CliError> {
+    let (reused, reasons) = foreseen(workflow, known, state_dir)?;
+    let from = |index: TaskIndex| {
+        reused.iter().find_map(|input| match input {
             Input::Reused { task, from, .. } if *task == index => Some(from),
             _ => None,
-        });
-        let line = match (&task.policy.skip, from) {
-            (Some(reason), _) => format!("skip  {}  {}\n", printable(&task.name), printable(reason)),
-            (None, Some(from)) => format!("reuse {}  from run {from}\n", printable(&task.name)),
-            (None, None) => format!("run   {}  {}\n", printable(&task.name), what(&task.action)),
-        };
-        text.push_str(&line);
+        })
+    };
+    let why = |index: TaskIndex| reasons.iter().find(|(task, _)| *task == index).map(|(_, why)| why);
+    let tasks = || (0u32..).map(TaskIndex).zip(workflow.tasks());
+    if json {
+        let rows =
+            tasks().map(|(index, task)| Foreseen { task, reused_from: from(index), not_reused: why(index) });
+        return Ok(super::json(&rows.collect::<Vec<_>>()));
     }
-    text
+    let mut text = String::new();
+    for (index, task) in tasks() {
+        let name = printable(&task.name);
+        text.push_str(&match (&task.policy.skip, from(index)) {
+            (Some(reason), _) => format!("skip  {name}  {}\n", printable(reason)),
+            (None, Some(from)) => format!("reuse {name}  from run {from}\n"),
+            (None, None) => format!("run   {name}  {}\n", what(&task.action)),
+        });
+        if let Some(why) = why(index) {
+            text.push_str(&format!("      not reused: {}\n", printable(why)));
+        }
+    }
+    Ok(text)
+}
+
+/// A task of a run that is not made, as `--json` prints it.
+#[derive(Serialize)]
+struct Foreseen<'a> {
+    #[serde(flatten)]
+    task: &'a Task,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused_from: Option<&'a RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_reused: Option<&'a String>,
 }
 
 /// What a task does, in a line.

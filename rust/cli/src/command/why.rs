@@ -5,6 +5,7 @@ use crate::args::WhyArgs;
 use crate::display::shown_ms;
 use crate::fault::{CliError, exit};
 use crate::record::{Recorded, goes_on};
+use crate::reuse::{declined, why_not_reused};
 use crate::terminal::{self, Paint, painted};
 use dirigent_core::event::{Event, Fact, SkipReason};
 use dirigent_core::ids::TaskIndex;
@@ -14,9 +15,6 @@ use dirigent_core::text::printable;
 use dirigent_journal::Reader;
 use dirigent_report::task_sentence;
 use serde::Serialize;
-
-/// How many runs before it are looked at for what was different then.
-const MOST_LOOKED_AT: usize = 30;
 
 /// The answer.
 #[derive(Serialize)]
@@ -59,56 +57,11 @@ pub(super) fn why(args: &WhyArgs) -> Result<i32, CliError> {
 
 /// What was different from the last time, of a task that need not run where nothing is.
 fn had_to_run(recorded: &Recorded, task: TaskIndex, name: &str) -> Result<Vec<String>, CliError> {
-    let told = |lines: Vec<String>| lines.into_iter().map(|line| format!("it had to run: {line}")).collect();
-    let (key, parts) = match declined(&recorded.events, task) {
-        None => return Ok(Vec::new()),
-        Some((None, parts)) => {
-            return Ok(told(parts.iter().map(|(_, why)| why.to_string()).collect()));
-        }
-        Some((Some(key), parts)) => (key, parts),
-    };
+    let Some((key, parts)) = declined(&recorded.events, task) else { return Ok(Vec::new()) };
     let reader = Reader::open(&recorded.state_dir)?;
     let rows = reader.runs(usize::MAX, Some(&recorded.row.workflow))?;
     let before = rows.iter().skip_while(|row| row.id != recorded.row.id).skip(1);
-    for row in before.take(MOST_LOOKED_AT) {
-        let events = reader.recorded(&row.id)?.events;
-        let state = State::fold(&events);
-        let Ok(task) = task_called(&state, name) else { continue };
-        let Some((Some(old_key), old)) = declined(&events, task) else { continue };
-        if old_key == key {
-            return Ok(told(vec!["what it did before is gone, or was done too long ago".to_owned()]));
-        }
-        return Ok(told(changes(old, parts)));
-    }
-    Ok(told(vec!["nothing like it was recorded".to_owned()]))
-}
-
-type Parts = [(Box<str>, Box<str>)];
-
-/// What a task was found to depend on, with its key, before it ran.
-fn declined(events: &[Event], task: TaskIndex) -> Option<(Option<&str>, &Parts)> {
-    events.iter().rev().find_map(|event| match &event.fact {
-        Fact::ReuseDeclined { task: its, key, parts } if *its == task => Some((key.as_deref(), &parts[..])),
-        _ => None,
-    })
-}
-
-fn changes(old: &Parts, new: &Parts) -> Vec<String> {
-    let hash = |parts: &Parts, name: &str| {
-        parts.iter().find(|(its, _)| **its == *name).map(|(_, hash)| hash.clone())
-    };
-    let mut changes: Vec<String> = new
-        .iter()
-        .filter_map(|(name, new)| match hash(old, name) {
-            None => Some(format!("{name} is new")),
-            Some(old) if old != *new => Some(format!("{name} changed")),
-            Some(_) => None,
-        })
-        .collect();
-    changes.extend(
-        old.iter().filter(|(name, _)| hash(new, name).is_none()).map(|(name, _)| format!("{name} is gone")),
-    );
-    changes
+    why_not_reused(&reader, before, name, key, parts)
 }
 
 fn because(

@@ -7,7 +7,7 @@
 use super::around::Around;
 use super::given::{given, missing, stdout};
 use super::lower::{Standing, child, consists_of_others, files, holds, lowered, names, settles_late};
-use crate::reuse::{Called, Looking};
+use crate::reuse::{Called, Looking, Seen};
 use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
@@ -151,7 +151,8 @@ impl Inner {
                 Question::Condition(task) => self.answer_condition(control, task),
                 Question::Expansion(task, attempt) => self.expand(control, task, attempt),
                 Question::Reuse(task) => {
-                    let looking = Looking { control, store: Some(&self.store), folder: &self.folder };
+                    let looking =
+                        Looking { run: Seen::Live(control), store: Some(&self.store), folder: &self.folder };
                     control.answer_known(looking.check(task, Ok(Called::default())));
                 }
             }

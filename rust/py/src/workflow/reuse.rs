@@ -3,7 +3,7 @@
 use crate::waiting::wait;
 use crate::workflow::kept::digest_of_value;
 use crate::workflow::shared::Shared;
-use dirigent_cli::reuse::{Called, Looking};
+use dirigent_cli::reuse::{Called, Looking, Seen};
 use dirigent_core::ids::TaskIndex;
 use pyo3::prelude::*;
 
@@ -12,7 +12,8 @@ pub(crate) fn check(py: Python<'_>, shared: &Shared, task: TaskIndex) {
     let called = called(py, shared, task);
     wait(py, || {
         let control = shared.control();
-        let looking = Looking { control, store: shared.store.as_deref(), folder: &shared.folder };
+        let looking =
+            Looking { run: Seen::Live(control), store: shared.store.as_deref(), folder: &shared.folder };
         control.answer_known(looking.check(task, called));
     });
 }
