@@ -49,7 +49,7 @@ HOSTILE = [
     "[1, 2]",
     '{"a": 1}',
     "a=b",
-    "Ünïcödé ☃ 𝔘 \u202e\u2028",
+    "Ünïcödé ☃ \U0001d518 \u202e\u2028",
     "\x01\x1b[31m\x7f",
     "x" * 20_000,
     "__import__('os').system('touch pwned')",
@@ -126,7 +126,13 @@ def test_values_are_never_parsed_again(place: Place, value: str) -> None:
     assert [ran.value(name) for name in items] == [[value, None], ["plain", None]]
     assert ran.value("spread") == [value, "plain", None]
     assert ran.value("inner/show") == [value, None]
-    [asked] = [task for event in ran.events if event["kind"] == "tasks_declared" for task in event["tasks"] if task["name"] == "ask"]
+    [asked] = [
+        task
+        for event in ran.events
+        if event["kind"] == "tasks_declared"
+        for task in event["tasks"]
+        if task["name"] == "ask"
+    ]
     assert asked["prompt"] == f"Go on with {value}?"
     after = sorted(path.name for path in place.folder.iterdir())
     assert set(after) - set(before) <= {"flow.yaml", "given.json", "state", "__pycache__"}
@@ -134,12 +140,22 @@ def test_values_are_never_parsed_again(place: Place, value: str) -> None:
 
 @pytest.mark.parametrize("value", [value for value in HOSTILE if not value.startswith("-")])
 def test_what_is_typed_arrives_as_it_is(place: Place, value: str) -> None:
-    ran = place.run("params: {x: {type: string}}\ntasks: {t: {run: [python, show.py, '${{ params.x }}'], output: json}}", "--param", f"x={value}")
+    ran = place.run(
+        "params: {x: {type: string}}\ntasks: {t: {run: [python, show.py, '${{ params.x }}'], output: json}}",
+        "--param",
+        f"x={value}",
+    )
     assert ran.value("t") == [value, None]
 
 
 def test_a_null_character_is_refused(place: Place) -> None:
     place.write("given.json", json.dumps({"x": "a\0b"}))
-    for task in ["run: [echo, '${{ params.x }}']", "run: [echo], env: {V: '${{ params.x }}'}", "shell: 'echo ${{ params.x }}'"]:
-        told = place.refused(f"params: {{x: {{type: string}}}}\ntasks: {{t: {{{task}}}}}", "--params-file", "given.json")
+    for task in [
+        "run: [echo, '${{ params.x }}']",
+        "run: [echo], env: {V: '${{ params.x }}'}",
+        "shell: 'echo ${{ params.x }}'",
+    ]:
+        told = place.refused(
+            f"params: {{x: {{type: string}}}}\ntasks: {{t: {{{task}}}}}", "--params-file", "given.json"
+        )
         assert "null character" in told

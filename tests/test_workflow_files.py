@@ -22,7 +22,9 @@ def place(tmp_path: Path) -> Place:
 def test_every_kind_of_action_is_carried_out(place: Place) -> None:
     place.write("double.py", "def twice(x, start):\n    return {'twice': 2 * x, 'start': start}\n")
     place.write("say.sh", "#!/bin/sh\necho \"$0 $*\" | sed 's|.*/||'\n")
-    place.write("inner.yaml", "params: {x: 0}\ntasks: {show: {run: [echo, 'x=${{ params.x }}'], output: text}}\n")
+    place.write(
+        "inner.yaml", "params: {x: 0}\ntasks: {show: {run: [echo, 'x=${{ params.x }}'], output: text}}\n"
+    )
     engine = place.start("""
 tasks:
   start: {run: [sh, -c, "echo $1", sh, "a b"], output: text}
@@ -87,16 +89,22 @@ def test_what_was_to_be_made_and_was_is_fine(place: Place) -> None:
     ran = place.run("""
 params: {name: out}
 tasks:
-  t: {shell: 'echo x > ${{ params.name }}.txt; echo y > deep.pdf', outputs: ["${{ params.name }}.txt", "*.txt"], documents: [deep.pdf]}
+  t: {shell: 'echo x > ${{ params.name }}.txt; echo y > deep.pdf',
+      outputs: ["${{ params.name }}.txt", "*.txt"], documents: [deep.pdf]}
 """)  # fmt: skip
     assert ran.statuses == {"t": "completed"}
 
 
 def test_a_function_that_fails_shows_why_in_its_own_frames(place: Place) -> None:
     place.write("bad.py", "def f():\n    raise ValueError('no luck')\n\ndef g():\n    return {1, 2}\n")
-    ran = place.run("fail_fast: false\ntasks: {f: {python: 'bad:f'}, g: {python: 'bad:g'}, h: {python: 'bad:h'}}", code=1)
+    ran = place.run(
+        "fail_fast: false\ntasks: {f: {python: 'bad:f'}, g: {python: 'bad:g'}, h: {python: 'bad:h'}}", code=1
+    )
     assert set(ran.statuses.values()) == {"failed"}
-    said = {name: place.say("logs", "last", name).stderr + place.say("logs", "last", name).stdout for name in "fgh"}
+    said = {
+        name: place.say("logs", "last", name).stderr + place.say("logs", "last", name).stdout
+        for name in "fgh"
+    }
     assert "ValueError: no luck" in said["f"] and "_call.py" not in said["f"]
     assert "cannot be handed on" in said["g"] and "hint:" in said["g"]
     assert "has no attribute 'h'" in said["h"]
@@ -137,7 +145,8 @@ tasks:
 
 def test_a_condition_that_is_no_yes_or_no_fails_its_task(place: Place) -> None:
     ran = place.run(
-        "tasks: {a: {run: [echo, '5'], output: json}, b: {run: [echo], when: tasks.a.value, needs: a}}", code=1
+        "tasks: {a: {run: [echo, '5'], output: json}, b: {run: [echo], when: tasks.a.value, needs: a}}",
+        code=1,
     )
     assert ran.statuses["b"] == "failed"
     assert "`when` gave 5, and true or false is wanted" in ran.sentences["b"]
@@ -197,7 +206,9 @@ tasks:
 
 
 def test_what_never_holds_fails_after_its_times(place: Place) -> None:
-    ran = place.run("tasks: {t: {run: [echo, '1'], output: json, repeat: {until: value > 1, times: 3}}}", code=1)
+    ran = place.run(
+        "tasks: {t: {run: [echo, '1'], output: json, repeat: {until: value > 1, times: 3}}}", code=1
+    )
     assert (ran.statuses["t"], ran.attempts("t")) == ("failed", 3)
 
 
@@ -250,7 +261,10 @@ tasks:
 
 
 def test_a_pool_of_a_file_within_a_file_is_its_own(place: Place) -> None:
-    place.write("inner.yaml", f"pools: {{p: 1}}\ntasks: {{t: {{each: [1, 2, 3], shell: '{MARK}', env: {{L: ../inner}}, cwd: sub, pool: p}}}}")
+    place.write(
+        "inner.yaml",
+        f"pools: {{p: 1}}\ntasks: {{t: {{each: [1, 2, 3], shell: '{MARK}', env: {{L: ../inner}}, cwd: sub, pool: p}}}}",
+    )
     (place.folder / "sub").mkdir()
     place.run(f"""
 jobs: 8
@@ -320,7 +334,8 @@ def test_what_is_no_list_cannot_be_fanned_out(place: Place) -> None:
 
 def test_one_that_fails_fails_the_whole_of_them(place: Place) -> None:
     ran = place.run(
-        "fail_fast: false\ntasks: {t: {each: [0, 1, 2], shell: 'exit ${{ item }}'}, u: {run: [echo], needs: t}}", code=1
+        "fail_fast: false\ntasks: {t: {each: [0, 1, 2], shell: 'exit ${{ item }}'}, u: {run: [echo], needs: t}}",
+        code=1,
     )
     assert ran.statuses["t"] == "failed" and ran.statuses["u"] == "skipped"
     assert [ran.statuses[f"t[{n}]"] for n in range(3)] == ["completed", "failed", "failed"]
@@ -330,14 +345,20 @@ def test_one_that_fails_fails_the_whole_of_them(place: Place) -> None:
 
 
 def test_files_stand_in_files_with_parameters_of_their_own(place: Place) -> None:
-    place.write("lib/leaf.yaml", "params: {x: {type: int}}\ntasks: {t: {run: [echo, '${{ params.x }}'], output: json}}")
-    place.write("lib/mid.yaml", """
+    place.write(
+        "lib/leaf.yaml",
+        "params: {x: {type: int}}\ntasks: {t: {run: [echo, '${{ params.x }}'], output: json}}",
+    )
+    place.write(
+        "lib/mid.yaml",
+        """
 params: {x: {type: int}, name: mid}
 tasks:
   one: {workflow: leaf.yaml, with: {x: "${{ params.x + 1 }}"}}
   two: {workflow: ./leaf.yaml, with: {x: "${{ tasks.one.value.t * 10 }}"}, needs: one}
   name: {run: [echo, "${{ params.name }}"], output: text}
-""")
+""",
+    )
     ran = place.run("""
 tasks:
   both: {each: [1, 5], workflow: lib/mid.yaml, with: {x: "${{ item }}", name: "n${{ item }}"}}
@@ -356,7 +377,9 @@ tasks:
         ("tasks: {t: {rum: [a]}}", "", "unknown key `rum`"),
     ],
 )
-def test_files_that_do_not_fit_are_refused_before_anything_starts(place: Place, inner: str, with_: str, said: str) -> None:
+def test_files_that_do_not_fit_are_refused_before_anything_starts(
+    place: Place, inner: str, with_: str, said: str
+) -> None:
     place.write("inner.yaml", inner)
     told = place.refused(f"tasks: {{a: {{run: ['true']}}, s: {{workflow: inner.yaml{with_}}}}}")
     assert said in told and re.search(r"\w+\.yaml:\d+:\d+", told), told
@@ -366,8 +389,11 @@ def test_files_that_do_not_fit_are_refused_before_anything_starts(place: Place, 
 
 def test_a_parameter_of_an_inner_file_that_makes_no_sense_fails_its_task(place: Place) -> None:
     place.write("inner.yaml", "params: {x: {type: int}}\ntasks: {t: {run: [echo]}}")
-    ran = place.run("tasks: {a: {run: [echo, x], output: text}, s: {workflow: inner.yaml, with: {x: '${{ tasks.a.value }}'}, needs: a}}", code=1)
-    assert "parameter `x`: \"x\" is no whole number" in ran.sentences["s"]
+    ran = place.run(
+        "tasks: {a: {run: [echo, x], output: text}, s: {workflow: inner.yaml, with: {x: '${{ tasks.a.value }}'}, needs: a}}",
+        code=1,
+    )
+    assert 'parameter `x`: "x" is no whole number' in ran.sentences["s"]
 
 
 # --- three ways to write it -----------------------------------------------------------------------
@@ -411,7 +437,13 @@ run = ["echo", "${{ params.n }}"]
 
 
 def test_a_file_may_come_on_standard_input(place: Place) -> None:
-    place.say("run", "-", "--param", "x=5", stdin="params: {x: 1}\ntasks: {a: {shell: 'echo ${{ params.x }} > made'}}")
+    place.say(
+        "run",
+        "-",
+        "--param",
+        "x=5",
+        stdin="params: {x: 1}\ntasks: {a: {shell: 'echo ${{ params.x }} > made'}}",
+    )
     assert place.lines("made") == ["5"]
     done = place.say("run", "-", stdin="tasks: {a: {rum: [b]}}", code=2)
     assert "unknown key `rum`" in done.stderr

@@ -1,4 +1,4 @@
-"""What a run of a workflow file is given: parameters, a part of the tasks, jobs of a project; and what it takes from runs before."""
+"""What a run of a workflow file is given: parameters, a part of its tasks, a job; and what it takes from runs before."""
 
 from __future__ import annotations
 
@@ -39,7 +39,17 @@ def test_parameters_come_from_the_file_the_command_line_and_a_file_of_them(place
         "mode": "full", "key": "a=b",
     }  # fmt: skip
     assert place.run(PARAMS, "--param", "key=a=b").value("t") == usual
-    given = ["key=k", "n=-4", "ratio=2", "dry=yes", "regions=a, b", 'what=["x"]', "mode=quick", "day=2024-02-29", "n=5"]
+    given = [
+        "key=k",
+        "n=-4",
+        "ratio=2",
+        "dry=yes",
+        "regions=a, b",
+        'what=["x"]',
+        "mode=quick",
+        "day=2024-02-29",
+        "n=5",
+    ]
     ran = place.run(PARAMS, *[word for param in given for word in ("--param", param)])
     typed = {
         "day": "2024-02-29", "n": 5, "ratio": 2.0, "dry": True, "regions": ["a", "b"], "what": ["x"],
@@ -50,7 +60,11 @@ def test_parameters_come_from_the_file_the_command_line_and_a_file_of_them(place
     ran = place.run(PARAMS, "--params-file", "given.yaml", "--param", "n=8")
     assert ran.value("t") == {**usual, "key": "from a file", "n": 8, "regions": []}
     place.write("given.toml", "key = 'k'\nday = '2025-12-31'\n")
-    assert place.run(PARAMS, "--params-file", "given.toml").value("t") == {**usual, "key": "k", "day": "2025-12-31"}
+    assert place.run(PARAMS, "--params-file", "given.toml").value("t") == {
+        **usual,
+        "key": "k",
+        "day": "2025-12-31",
+    }
 
 
 def test_mistakes_in_parameters_are_all_told_before_anything_starts(place: Place) -> None:
@@ -65,30 +79,43 @@ def test_mistakes_in_parameters_are_all_told_before_anything_starts(place: Place
     assert "cannot open" in place.refused(PARAMS, "--params-file", "nowhere.yaml", code=74)
     place.write("wrong.yaml", "key: k\nn: x\nnope: 1\n")
     told = place.refused(PARAMS, "--params-file", "wrong.yaml")
-    assert "parameter `n`: \"x\" is no whole number" in told and "no parameter `nope`" in told
+    assert 'parameter `n`: "x" is no whole number' in told and "no parameter `nope`" in told
     place.write("a.sh", "echo")
     assert "parameters are for workflow files" in place.say("run", "a.sh", "--param", "x=1", code=2).stderr
 
 
 def test_today_is_a_day(place: Place) -> None:
-    ran = place.run("params: {d: {type: date, default: yesterday}, e: {type: date}}\ntasks: {t: {run: [echo, '${{ params.d }} ${{ params.e }}'], output: text}}", "--param", "e=tomorrow")
+    ran = place.run(
+        "params: {d: {type: date, default: yesterday}, e: {type: date}}\n"
+        "tasks: {t: {run: [echo, '${{ params.d }} ${{ params.e }}'], output: text}}",
+        "--param",
+        "e=tomorrow",
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d{4}-\d\d-\d\d", ran.value("t"))
 
 
 def test_a_dry_run_says_what_would_run_and_runs_nothing(place: Place) -> None:
-    place.write("flow.yaml", """
+    place.write(
+        "flow.yaml",
+        """
 params: {n: 1}
 tasks:
   a: {shell: "echo ${{ params.n }} > made"}
   b: {run: [echo, "two words", "${{ params.n }}"], needs: a}
   c: {run: [echo], skip: "not today"}
   d: {run: [echo], when: params.n > 1}
-""")
+""",
+    )
     done = place.say("run", "flow.yaml", "--dry-run", "--param", "n=1")
     assert "run   b  echo 'two words' 1" in done.stdout
-    assert "skip  c  not today" in done.stdout and "skip  d  its condition does not hold: params.n > 1" in done.stdout
+    assert (
+        "skip  c  not today" in done.stdout
+        and "skip  d  its condition does not hold: params.n > 1" in done.stdout
+    )
     assert not place.lines("made") and not place.runs()
-    assert [task["name"] for task in json.loads(place.say("run", "flow.yaml", "--dry-run", "--json").stdout)] == list("abcd")
+    assert [
+        task["name"] for task in json.loads(place.say("run", "flow.yaml", "--dry-run", "--json").stdout)
+    ] == list("abcd")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +135,8 @@ tasks:
   b: {shell: "echo $((X + 1))", env: {X: "${{ tasks.a.value }}"}, output: json, needs: a}
   fan: {each: [1, 2], shell: "echo $((I * 10))", env: {I: "${{ item }}"}, output: json, needs: a}
   empty: {each: [], run: [echo], needs: a}
-  c: {run: [echo, "${{ tasks.b.value }}-${{ tasks.fan.value | sum }}-${{ tasks.empty.value | length }}"], output: text, needs: [b, fan, empty]}
+  c: {run: [echo, "${{ tasks.b.value }}-${{ tasks.fan.value | sum }}-${{ tasks.empty.value | length }}"],
+      output: text, needs: [b, fan, empty]}
   d: {run: [echo, "${{ tasks.c.value }}"], needs: c, output: text}
 finally:
   clean: {run: [echo]}
@@ -131,7 +159,9 @@ def test_a_part_of_it_takes_what_it_needs_from_the_last_run(place: Place) -> Non
     assert {name for name in "abcd" if ran.statuses[name] == "skipped"} == {"b", "c", "d"}
     assert ran.attempts("a") == 1
     ran = place.run(PARTS, "--from", "b", "--until", "c")
-    assert {name for name in ("b", "c") if ran.attempts(name)} == {"b", "c"} and ran.statuses["d"] == "skipped"
+    assert {name for name in ("b", "c") if ran.attempts(name)} == {"b", "c"} and ran.statuses[
+        "d"
+    ] == "skipped"
     assert "did you mean `clean`?" in place.refused(PARTS, "--only", "claen")
     done = place.say("run", "flow.yaml", "--only", "c", "--dry-run")
     assert "reuse b  from run" in done.stdout
@@ -150,16 +180,19 @@ def test_what_comes_from_an_earlier_run_also_feeds_what_it_needs_late(place: Pla
 
 def test_jobs_of_a_project_run_with_what_they_need(place: Place) -> None:
     (place.folder / "sub").mkdir()
-    place.write("dirigent.yaml", """
+    place.write(
+        "dirigent.yaml",
+        """
 jobs:
   build: {shell: "pwd > built", description: Makes it, cwd: sub}
   test: {run: [touch, tested], needs: build}
   other: {run: [touch, "other"]}
-""")
+""",
+    )
     place.say("run", "test")
     assert place.lines("sub/built") == [str(place.folder / "sub")]
     assert (place.folder / "tested").exists() and not (place.folder / "other").exists()
-    assert place.last().statuses == {"build": "completed", "test": "completed", "other": "skipped"}
+    assert place.last().statuses == {"build": "completed", "test": "completed"}
     assert "did you mean `test`?" in place.say("run", "tset", code=2).stderr
     place.write("dirigent.yaml", "jobs:\n  build: {shel: pwd}\n")
     assert "unknown key `shel`" in place.say("run", "build", code=2).stderr
