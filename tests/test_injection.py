@@ -49,7 +49,7 @@ HOSTILE = [
     "[1, 2]",
     '{"a": 1}',
     "a=b",
-    "Ünïcödé ☃ 𝔘 \u202e\u2028",
+    "Ünïcödé ☃ \U0001d518 \u202e\u2028",
     "\x01\x1b[31m\x7f",
     "x" * 20_000,
     "__import__('os').system('touch pwned')",

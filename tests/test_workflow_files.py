@@ -89,7 +89,8 @@ def test_what_was_to_be_made_and_was_is_fine(place: Place) -> None:
     ran = place.run("""
 params: {name: out}
 tasks:
-  t: {shell: 'echo x > ${{ params.name }}.txt; echo y > deep.pdf', outputs: ["${{ params.name }}.txt", "*.txt"], documents: [deep.pdf]}
+  t: {shell: 'echo x > ${{ params.name }}.txt; echo y > deep.pdf',
+      outputs: ["${{ params.name }}.txt", "*.txt"], documents: [deep.pdf]}
 """)  # fmt: skip
     assert ran.statuses == {"t": "completed"}
 

@@ -73,7 +73,8 @@ tasks:
 """,
     )
     engine = place.start(
-        "tasks: {s: {each: [10], workflow: inner.yaml, with: {n: '${{ item }}'}}, end: {run: [echo, '${{ tasks.s.value[0].three }}'], output: json, needs: s}}"
+        "tasks: {s: {each: [10], workflow: inner.yaml, with: {n: '${{ item }}'}}, end: {run: [echo, "
+        "'${{ tasks.s.value[0].three }}'], output: json, needs: s}}"
     )
     begun(place, 1)
     place.cut(engine)
@@ -85,7 +86,8 @@ tasks:
 
 def test_a_delay_before_another_try_is_kept(place: Place) -> None:
     engine = place.start(
-        f"tasks: {{t: {{shell: '{SIGN}; echo x >> begun; test $(wc -l < begun) -ge 2', retry: {{attempts: 3, backoff: 2s, jitter: 0}}}}}}"
+        f"tasks: {{t: {{shell: '{SIGN}; echo x >> begun; test $(wc -l < begun) -ge 2', retry: {{attempts: 3, "
+        f"backoff: 2s, jitter: 0}}}}}}"
     )
     place.until("t", status="retrying")
     place.cut(engine)
@@ -98,10 +100,12 @@ def test_a_delay_before_another_try_is_kept(place: Place) -> None:
 def test_the_file_may_change_while_nobody_runs_it(place: Place) -> None:
     place.write(
         "inner.yaml",
-        f"params: {{n: 1}}\ntasks: {{one: {{shell: '{HOLD}', env: {{N: one}}, output: text}}, two: {{run: [echo, '${{{{ params.n }}}}'], needs: one, output: json}}}}",
+        f"params: {{n: 1}}\ntasks: {{one: {{shell: '{HOLD}', env: {{N: one}}, output: text}}, "
+        f"two: {{run: [echo, '${{{{ params.n }}}}'], needs: one, output: json}}}}",
     )
     engine = place.start(
-        f"params: {{n: 1}}\ntasks: {{t: {{shell: '{HOLD}', env: {{N: t}}, output: text}}, i: {{workflow: inner.yaml, with: {{n: '${{{{ params.n + 1 }}}}'}}}},"
+        f"params: {{n: 1}}\ntasks: {{t: {{shell: '{HOLD}', env: {{N: t}}, output: text}}, "
+        f"i: {{workflow: inner.yaml, with: {{n: '${{{{ params.n + 1 }}}}'}}}},"
         " late: {run: [echo, '${{ tasks.t.value }} ${{ params.n }} ${{ tasks.i.value.two }}'], needs: [t, i], output: text},"
         " again: {workflow: inner.yaml, needs: late}}",
         "--param", "n=5",
@@ -129,7 +133,8 @@ def test_the_file_may_be_gone_while_nobody_runs_it(place: Place) -> None:
 
 def test_a_repetition_goes_on(place: Place) -> None:
     engine = place.start(
-        f"tasks: {{t: {{shell: '{SIGN}; echo x >> begun; wc -l < begun', output: json, repeat: {{until: value >= 4 and attempt >= 4, times: 9, every: 300ms}}}}}}"
+        f"tasks: {{t: {{shell: '{SIGN}; echo x >> begun; wc -l < begun', output: json, "
+        f"repeat: {{until: value >= 4 and attempt >= 4, times: 9, every: 300ms}}}}}}"
     )
     begun(place, 2)
     place.cut(engine)
@@ -223,7 +228,8 @@ finally:
 
 def test_what_was_interrupted_goes_on(place: Place) -> None:
     engine = place.start(
-        f"tasks: {{one: {{shell: '{SIGN}; echo one >> done'}}, two: {{shell: '{HOLD}', env: {{N: two}}, needs: one, grace: 200ms}}}}"
+        f"tasks: {{one: {{shell: '{SIGN}; echo one >> done'}}, two: {{shell: '{HOLD}', env: {{N: two}}, "
+        f"needs: one, grace: 200ms}}}}"
     )
     begun(place, 1)
     engine.send_signal(signal.SIGINT)
@@ -246,7 +252,8 @@ tasks:
   fan: {{each: [1, 2, 3], shell: '{SIGN}; echo $N >> done; echo $N', env: {{N: "${{{{ item }}}}"}}, output: json}}
   sub: {{workflow: inner.yaml}}
   half: {{each: [1, 2], shell: '{SIGN}; echo half$N >> done; test $N = 1 || test -e go', env: {{N: "${{{{ item }}}}"}}}}
-  end: {{run: [echo, "${{{{ tasks.fan.value | sum }}}} ${{{{ tasks.sub.value.x }}}} ${{{{ params.n }}}}"], needs: [fan, sub, half], output: text}}
+  end: {{run: [echo, "${{{{ tasks.fan.value | sum }}}} ${{{{ tasks.sub.value.x }}}} ${{{{ params.n }}}}"],
+        needs: [fan, sub, half], output: text}}
 """,
         "--param",
         "n=4",

@@ -327,7 +327,7 @@ mod tests {
     use crate::decide::{Input, Report, decide, follow};
     use crate::event::Fact;
     use crate::outcome::Outcome;
-    use crate::spec::{Action, Command, Policy, Retry, Task, Trigger, Workflow};
+    use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
     use crate::value::{Encoding, Kept};
     use std::sync::Arc;
 

@@ -6,10 +6,11 @@
 use crate::diagnose::did_you_mean;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, filters, tests};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// The longest expression, in bytes: what is longer belongs into a program. It also bounds how deep one can nest.
 pub const MAX_BYTES: usize = 1_000;
@@ -56,9 +57,22 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// An expression that was understood.
 #[derive(Clone)]
-pub struct Expression {
+pub struct Expression(Arc<Inner>);
+
+struct Inner {
     text: Box<str>,
-    compiled: Arc<minijinja::Expression<'static, 'static>>,
+    references: BTreeSet<Vec<String>>,
+    /// Made when it is first worked out: a file may have thousands, of which one run needs few, and each takes kilobytes.
+    compiled: OnceLock<Compiled>,
+}
+
+type Compiled = minijinja::Expression<'static, 'static>;
+
+/// How many expressions a thread remembers that it understood: files say the same over and over.
+const MOST_REMEMBERED: usize = 256;
+
+thread_local! {
+    static UNDERSTOOD: RefCell<HashMap<Box<str>, Expression>> = RefCell::default();
 }
 
 /// What is wrong with an expression, and where in its text.
@@ -74,13 +88,13 @@ pub struct Mistake {
 
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expression({:?})", self.text)
+        write!(f, "Expression({:?})", self.0.text)
     }
 }
 
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.0.text == other.0.text
     }
 }
 
@@ -91,6 +105,21 @@ impl Expression {
     ///
     /// It is no expression, uses what there is not, or is too long.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let known = UNDERSTOOD.with_borrow(|known| known.get(text).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let it = Self::understand(text)?;
+        UNDERSTOOD.with_borrow_mut(|known| {
+            if known.len() >= MOST_REMEMBERED {
+                known.clear();
+            }
+            known.insert(text.into(), it.clone());
+        });
+        Ok(it)
+    }
+
+    fn understand(text: &str) -> Result<Self, Mistake> {
         let mistake = |message: String, span: Range<usize>| {
             let hint = text.get(span.start..).and_then(as_written_elsewhere).map(str::to_owned);
             Mistake { message, hint, span }
@@ -108,18 +137,19 @@ impl Expression {
             let span = error.range().unwrap_or(0..text.len());
             mistake(in_our_words(&error), span.start.min(text.len())..span.end.min(text.len()))
         })?;
-        Ok(Self { text: text.into(), compiled: Arc::new(compiled) })
+        let references = compiled.undeclared_variables(true);
+        let references = references.iter().map(|path| path.split('.').map(str::to_owned).collect()).collect();
+        Ok(Self(Arc::new(Inner { text: text.into(), references, compiled: OnceLock::new() })))
     }
 
     /// Its text.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The values it speaks of, each as the path of its parts: `params.day` is `["params", "day"]`.
-    pub fn references(&self) -> BTreeSet<Vec<String>> {
-        let references = self.compiled.undeclared_variables(true);
-        references.iter().map(|path| path.split('.').map(str::to_owned).collect()).collect()
+    pub fn references(&self) -> &BTreeSet<Vec<String>> {
+        &self.0.references
     }
 
     /// Its value, given those it speaks of as one JSON object.
@@ -128,9 +158,17 @@ impl Expression {
     ///
     /// Something it speaks of is not there, or what it does with it makes no sense; as a sentence without its end.
     pub fn evaluate(&self, values: &serde_json::Value) -> Result<serde_json::Value, String> {
-        let told = |why: String| format!("`{}`: {why}", self.text.trim());
-        let value =
-            self.compiled.eval(Value::from(Serde(values))).map_err(|error| told(in_our_words(&error)))?;
+        let Inner { text, compiled, .. } = &*self.0;
+        let told = |why: String| format!("`{}`: {why}", text.trim());
+        let compiled = match compiled.get() {
+            Some(compiled) => compiled,
+            None => {
+                let new = LANGUAGE.compile_expression_owned(text.to_string());
+                let new = new.map_err(|error| told(in_our_words(&error)))?;
+                compiled.get_or_init(|| new)
+            }
+        };
+        let value = compiled.eval(Value::from(Serde(values))).map_err(|error| told(in_our_words(&error)))?;
         if value.is_undefined() {
             return Err(told("there is no such value".to_owned()));
         }
