@@ -371,7 +371,7 @@ WRONG: list[tuple[str, Callable[[Workflow], object]]] = [
     ("rate of `api` is not '10/x'", lambda _: Workflow("w", resources={"api": "10/x"})),
     ("durability is `none`", lambda wf: wf.run_sync(durability="nonne")),
     ("durability is `none`", lambda wf: wf.start(durability=True)),
-    ("changed is `refuse` or `continue`", lambda wf: wf.run_sync(changed="refused")),
+    ("changed is `refuse`, `continue` or `rerun`", lambda wf: wf.run_sync(changed="refused")),
     ("a run that goes on is recorded", lambda wf: wf.run_sync(durability="none", resume="last")),
     ("no parameters yet", lambda wf: wf.run_sync(params={"day": 1})),
 ]
