@@ -6,8 +6,8 @@ pub(crate) mod schedule;
 
 pub(crate) use graph::GraphArgs;
 pub(crate) use records::{
-    AnswerArgs, CancelArgs, DiffArgs, DoctorArgs, ExportArgs, GcArgs, ImportArgs, LogsArgs, OneRun, Records,
-    ResumeArgs, RunsArgs, ShowArgs, SignalArgs, Stream, VerifyArgs, WhyArgs,
+    AnswerArgs, CancelArgs, DiffArgs, DoctorArgs, ExportArgs, GcArgs, ImportArgs, LogsArgs, OneRun,
+    ProfileArgs, Records, ResumeArgs, RunsArgs, ShowArgs, SignalArgs, Stream, VerifyArgs, WhyArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -67,6 +67,8 @@ pub(crate) enum Verb {
     Why(WhyArgs),
     /// Says in what two runs differ
     Diff(DiffArgs),
+    /// Says where the time of a run went, and what would make it shorter
+    Profile(ProfileArgs),
     /// Goes on with a run that was cut short or cancelled
     Resume(ResumeArgs),
     /// Runs what failed again, and what depends on it, as a new run

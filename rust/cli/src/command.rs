@@ -16,6 +16,7 @@ mod show;
 mod logs;
 mod why;
 mod diff;
+mod profile;
 mod resume;
 mod cancel;
 mod answer;
@@ -70,6 +71,7 @@ fn obey(verb: Verb, typed: &[OsString]) -> Result<i32, CliError> {
         Verb::Logs(args) => logs::logs(&args),
         Verb::Why(args) => why::why(&args),
         Verb::Diff(args) => diff::diff(&args),
+        Verb::Profile(args) => profile::profile(&args),
         Verb::Resume(args) => resume::resume(&args),
         Verb::Retry(args) => resume::retry(&args),
         Verb::Cancel(args) => cancel::cancel(&args),

@@ -10,6 +10,7 @@ pub mod surroundings;
 pub mod python;
 pub mod plan;
 pub mod record;
+pub mod earlier;
 pub mod secrets;
 pub mod reuse;
 pub mod workflow;

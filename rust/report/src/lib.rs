@@ -25,12 +25,14 @@ mod markdown;
 mod junit;
 mod html;
 pub mod format;
+pub mod profile;
 
 pub use cell::cell;
 pub use drawing::{Detail, Drawing, NotFolded};
 pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};
 pub use picture::Picture;
+pub use profile::{Earlier, Profile};
 pub use script_result::{ScriptResult, ScriptStatus};
 pub use sentence::task_sentence;
 pub use summary::{Summary, TaskSummary};

@@ -269,7 +269,7 @@ fn meeting(
 }
 
 /// The beginning of a text that fits into so many columns.
-fn fitted(text: &str, columns: usize) -> String {
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }

@@ -136,6 +136,20 @@ pub(crate) struct DiffArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dirigent profile                    the last run
+  dirigent profile 0199a3b2 --json")]
+pub(crate) struct ProfileArgs {
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What a task wrote to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Stream {
