@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dirigent._options import Task as Task
     from dirigent._options import set_total_concurrency as set_total_concurrency
     from dirigent._pipe import pipe as pipe
+    from dirigent._profile import Profile as Profile
     from dirigent._result import CommandResult as CommandResult
     from dirigent._result import TaskResult as TaskResult
     from dirigent._result import TaskStatus as TaskStatus
@@ -111,6 +112,7 @@ _HOMES = {
     "_history": ("RecordedRun", "RecordedRuns", "attach", "runs"),
     "_options": ("Cache", "RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
+    "_profile": ("Profile",),
     "_result": ("CommandResult", "TaskResult", "TaskStatus"),
     "_run": ("Run", "RunHandle"),
     "_scripts": (

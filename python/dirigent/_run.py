@@ -27,6 +27,7 @@ from dirigent._result import Results, TaskResult, TaskStatus, task_error
 if TYPE_CHECKING:
     from dirigent._graph import Graph
     from dirigent._native import Session
+    from dirigent._profile import Profile
     from dirigent._runnable import Runnable
     from dirigent._table import Table
     from dirigent._workflow import Progress
@@ -135,6 +136,13 @@ class Run(Mapping[str, Any]):
     def to_pandas(self, of: str = "tasks") -> Any:
         """The same as a table of pandas, which has to be installed."""
         return self.table(of).to_pandas()
+
+    def profile(self) -> Profile:
+        """Where its time went, so far: print it, or look at its fields. Compared with the median of earlier runs of the
+        same workflow that are recorded in the same folder."""
+        from dirigent._profile import profile_of
+
+        return profile_of(self._session)
 
     def graph(self) -> Graph:
         """What waited for what, and how each task went: print it, or save it as a picture."""

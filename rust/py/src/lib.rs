@@ -14,6 +14,7 @@ mod records;
 mod workflow;
 mod showing;
 mod pictures;
+mod profile;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -61,6 +62,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pictures::draw_plan, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
+    module.add_function(wrap_pyfunction!(profile::run_profile, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

@@ -251,12 +251,12 @@ impl Profile {
             run_s,
             parallelism: over_wall(run_s),
             max_concurrency: header.max_concurrency,
-            queued_s: rounded(tasks.iter().map(|task| task.queued_s).sum()),
+            queued_s: rounded(tasks.iter().map(|task| task.queued_s).fold(0.0, |sum, s| sum + s)),
             cpu_s,
             processors: cpu_s.map(over_wall),
             peak_memory_bytes: tasks.iter().filter_map(|task| task.peak_memory_bytes).max(),
             reused: tasks.iter().filter(|task| task.saved_s.is_some()).count(),
-            saved_s: rounded(tasks.iter().filter_map(|task| task.saved_s).sum()),
+            saved_s: rounded(tasks.iter().filter_map(|task| task.saved_s).fold(0.0, |sum, s| sum + s)),
             critical_path: path.iter().map(|link| step(&course, link)).collect(),
             between_s: of_ms((course.wall_ms - on_path).max(0)),
             resources: resources(&course, &doubled),
@@ -352,6 +352,7 @@ fn step(course: &Course, link: &Link) -> Step {
 
 fn resources(course: &Course, doubled: &[Option<f64>]) -> Vec<ResourceProfile> {
     let each = course.resources.iter().zip(&course.full_ms).enumerate();
+    let each = each.filter(|(at, _)| is_claimed(course, *at));
     each.map(|(at, (resource, full_ms))| ResourceProfile {
         name: resource.name.clone(),
         capacity: resource.capacity,
@@ -362,6 +363,12 @@ fn resources(course: &Course, doubled: &[Option<f64>]) -> Vec<ResourceProfile> {
         doubled_s: doubled.get(at).copied().flatten(),
     })
     .collect()
+}
+
+/// Whether a task takes any of a resource.
+fn is_claimed(course: &Course, at: usize) -> bool {
+    let tasks = course.state.tasks().iter();
+    tasks.flat_map(|task| &task.spec.policy.claims).any(|claim| claim.resource as usize == at)
 }
 
 /// What other limits would bring, and twice as much of each resource.
@@ -396,6 +403,9 @@ fn simulations<'a>(
         false => with(any, &vec![u64::MAX; course.resources.len()]).ok_or(STUCK)?,
     };
     let doubled = (0..course.resources.len()).map(|at| {
+        if !is_claimed(course, at) {
+            return None;
+        }
         let mut times = as_they_were.clone();
         times[at] = 2;
         with(own, &times).map(|simulated| of_ms(simulated.wall_ms))

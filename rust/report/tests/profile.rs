@@ -339,3 +339,182 @@ fn with_the_limits_that_it_had_every_run_takes_what_it_took() {
         assert!((own - on_path).abs() < 1e-6, "round {round}");
     }
 }
+
+/// An event at some millisecond.
+fn told(facts: Vec<(i64, Fact)>) -> Vec<Event> {
+    (0..).zip(facts).map(|(seq, (at_ms, fact))| Event { seq, at_ms, fact }).collect()
+}
+
+fn function(name: &str, needs: &[u32], policy: &Policy) -> Arc<Task> {
+    Arc::new(Task {
+        name: name.into(),
+        action: Action::Function { function: "f".into(), code: None },
+        needs: needs.iter().copied().map(TaskIndex).collect(),
+        policy: Arc::new(policy.clone()),
+    })
+}
+
+fn created(workers: u32) -> Fact {
+    Fact::RunCreated {
+        run: RunId::try_from("r1".to_owned()).expect("a valid id"),
+        workflow: "grows".to_owned(),
+        max_concurrency: workers,
+        fail_fast: false,
+        origin: Box::new(Origin::default()),
+        resources: Vec::new(),
+        timeout_ms: None,
+        seed: 0,
+    }
+}
+
+fn started(task: u32) -> Fact {
+    Fact::AttemptStarted { task: TaskIndex(task), attempt: 1 }
+}
+
+fn returned(task: u32) -> Fact {
+    Fact::AttemptEnded {
+        task: TaskIndex(task),
+        attempt: 1,
+        outcome: Outcome::Returned,
+        usage: Usage::default(),
+        stdout: None,
+        stderr: None,
+        retry_at_ms: None,
+        left_behind: 0,
+        last_lines: Box::default(),
+        value: None,
+    }
+}
+
+/// Two tasks that become others, the second one first; then one that needs both.
+fn growing() -> Vec<(i64, Fact)> {
+    let plain = Policy::default();
+    let tasks =
+        vec![function("m", &[], &plain), function("n", &[], &plain), function("sum", &[0, 1], &plain)];
+    let parts = |name: &str, first: u32| {
+        let parts = vec![
+            function(&format!("{name}[0]"), &[], &plain),
+            function(&format!("{name}[1]"), &[first], &plain),
+        ];
+        parts
+    };
+    vec![
+        (0, created(2)),
+        (0, Fact::TasksDeclared { tasks, parent: None }),
+        (0, started(0)),
+        (0, started(1)),
+        (100, Fact::TasksDeclared { tasks: parts("n", 3), parent: Some(TaskIndex(1)) }),
+        (100, started(3)),
+        (200, Fact::TasksDeclared { tasks: parts("m", 5), parent: Some(TaskIndex(0)) }),
+        (200, started(5)),
+        (500, returned(3)),
+        (500, started(4)),
+        (600, returned(5)),
+        (600, started(6)),
+        (900, returned(4)),
+        (900, returned(1)),
+        (1600, returned(6)),
+        (1600, returned(0)),
+        (1600, started(2)),
+        (1700, returned(2)),
+        (
+            1700,
+            Fact::RunEnded {
+                verdict: dirigent_core::event::Verdict::Succeeded,
+                strays: 0,
+                survivors: Vec::new(),
+            },
+        ),
+    ]
+}
+
+#[test]
+fn tasks_that_become_others_are_walked_through_and_simulated_in_any_order() {
+    let it = profile(&told(growing()));
+    assert_eq!(
+        path(&it),
+        [
+            ("m", Spent::Run, After::Start, 0.2),
+            ("m[0]", Spent::Run, After::Parent, 0.4),
+            ("m[1]", Spent::Run, After::Need, 1.0),
+            ("sum", Spent::Run, After::Need, 0.1),
+        ]
+    );
+    // One after the other: 200 and 100 until they are others, then 400 and 1000, 400 and 400, then 100.
+    assert_eq!(with_workers(&it), [2.6, 1.7, 1.7, 1.7, 1.7, 1.7]);
+    assert_eq!(it.run_s, 2.6);
+}
+
+#[test]
+fn tasks_declared_by_a_program_as_it_goes_are_not_simulated() {
+    let mut facts = growing();
+    let late = vec![function("late", &[], &Policy::default())];
+    facts.truncate(facts.len() - 1);
+    facts.insert(15, (1600, Fact::TasksDeclared { tasks: late, parent: None }));
+    facts.push((1700, started(7)));
+    facts.push((1800, returned(7)));
+    facts.push((
+        1800,
+        Fact::RunEnded {
+            verdict: dirigent_core::event::Verdict::Succeeded,
+            strays: 0,
+            survivors: Vec::new(),
+        },
+    ));
+    let it = profile(&told(facts));
+    assert!(it.not_simulated.expect("a reason").starts_with("its program declared tasks while it went on"));
+    assert_eq!(it.simulated, None);
+}
+
+#[test]
+fn an_approval_is_a_step_and_a_wait_that_no_worker_shortens() {
+    let approval = Task {
+        action: Action::Approval { prompt: "well?".into(), wants_value: false },
+        ..Task::clone(&function("ok", &[0], &Policy::default()))
+    };
+    let tasks = vec![function("a", &[], &Policy::default()), Arc::new(approval)];
+    let it = profile(&told(vec![
+        (0, created(1)),
+        (0, Fact::TasksDeclared { tasks, parent: None }),
+        (0, started(0)),
+        (100, returned(0)),
+        (100, Fact::WaitStarted { task: TaskIndex(1) }),
+        (
+            900,
+            Fact::WaitAnswered {
+                task: TaskIndex(1),
+                approved: true,
+                comment: Box::default(),
+                actor: Box::default(),
+                value: None,
+            },
+        ),
+        (
+            900,
+            Fact::RunEnded {
+                verdict: dirigent_core::event::Verdict::Succeeded,
+                strays: 0,
+                survivors: Vec::new(),
+            },
+        ),
+    ]));
+    assert_eq!(path(&it), [("a", Spent::Run, After::Start, 0.1), ("ok", Spent::Answer, After::Need, 0.8)]);
+    assert_eq!((it.tasks[1].answer_s, it.tasks[1].run_s), (0.8, 0.0));
+    assert_eq!(with_workers(&it), [0.9; 6]);
+}
+
+#[test]
+fn text_fits_into_eighty_columns() {
+    let long = "a name that nobody would type and that is longer than any line may ever be on a terminal";
+    let made: [Made<'_>; 3] =
+        [(long, &[], &[61_000, 1000]), ("日本語", &[0], &[2000]), ("plain", &[1], &[100])];
+    let earlier = Earlier::new(&conducted(&made[..1], 2, &[], plain)).expect("it succeeded");
+    let it = Profile::new(&conducted(&made, 1, &[], plain), &[earlier]).expect("a run");
+    let text = it.text(80);
+    for line in text.lines() {
+        assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line}");
+    }
+    for part in ["critical path\n", "with other limits\n", "workers", "before attempt 2", "日本語"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}

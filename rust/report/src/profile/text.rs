@@ -5,6 +5,7 @@ use crate::quantity::{counted, shown_bytes, shown_seconds};
 use crate::text::fitted;
 use dirigent_core::text::printable;
 use std::fmt::Write;
+use unicode_width::UnicodeWidthStr;
 
 /// How many steps of the path are listed.
 const MOST_STEPS: usize = 12;
@@ -82,13 +83,10 @@ impl Profile {
         longest.sort_unstable();
         for at in &longest {
             let it = &self.critical_path[*at];
-            let line = format!(
-                "  {} {:>5} {:>9}  {}",
-                bar(it.share),
-                percent(it.share),
-                shown_seconds(it.seconds),
-                step(it)
-            );
+            let line =
+                format!("  {} {:>5} {:>11}  ", bar(it.share), percent(it.share), shown_seconds(it.seconds));
+            let step = step(it, columns.saturating_sub(line.width()));
+            let line = line + &step;
             let _ = writeln!(text, "{}", fitted(&line, columns));
         }
         let rest = self.critical_path.len() - longest.len();
@@ -96,13 +94,13 @@ impl Profile {
             let shown: f64 = longest.iter().map(|at| self.critical_path[*at].seconds).sum();
             let all: f64 = self.critical_path.iter().map(|step| step.seconds).sum();
             let rest = counted(rest, "shorter step");
-            let _ = writeln!(text, "  {:BAR$} {:>5} {:>9}  {rest}", "", "", shown_seconds(all - shown));
+            let _ = writeln!(text, "  {:BAR$} {:>5} {:>11}  {rest}", "", "", shown_seconds(all - shown));
         }
         if self.between_s >= self.wall_s * 0.01 && self.between_s > 0.0 {
             let share = self.between_s / self.wall_s;
             let (share, between) =
                 (format!("{} {:>5}", bar(share), percent(share)), shown_seconds(self.between_s));
-            let _ = writeln!(text, "  {share} {between:>9}  between the steps");
+            let _ = writeln!(text, "  {share} {between:>11}  between the steps");
         }
     }
 
@@ -112,11 +110,11 @@ impl Profile {
             let _ = writeln!(text, "{}", fitted(&format!("  not simulated: {}", printable(why)), columns));
         }
         if let Some(simulated) = &self.simulated {
-            let (mut heads, mut values) = ("  workers".to_owned(), "  take   ".to_owned());
+            let (mut heads, mut values) = (" workers".to_owned(), " take   ".to_owned());
             for it in &simulated.workers {
                 let head = it.workers.map_or_else(|| "any".to_owned(), |workers| workers.to_string());
                 let value = shown_seconds(it.wall_s);
-                let wide = value.len().max(8) + 1;
+                let wide = value.len().max(8);
                 let _ = write!(heads, " {head:>wide$}");
                 let _ = write!(values, " {value:>wide$}");
             }
@@ -129,7 +127,12 @@ impl Profile {
                 simulated.most_at_once
             );
         }
-        for it in &self.resources {
+        // One that was never full, and of which more would bring nothing, stood in nobody's way.
+        let as_it_was = self.simulated.as_ref().map_or(f64::MAX, |simulated| simulated.as_it_was_s);
+        let matters = |it: &&ResourceProfile| {
+            it.full_share != Some(0.0) || it.doubled_s.is_some_and(|doubled_s| doubled_s < as_it_was)
+        };
+        for it in self.resources.iter().filter(matters) {
             let _ = writeln!(text, "{}", fitted(&format!("  {}", resource(it)), columns));
         }
     }
@@ -145,7 +148,7 @@ impl Profile {
         if by_time.is_empty() {
             return;
         }
-        text.push_str("\n    time  queued     CPU      memory  task\n");
+        text.push_str("\n       time     queued        CPU      memory  task\n");
         let _ = by_time.iter().try_for_each(|task| line(text, task, columns));
         let is_listed = |task: &TaskProfile| by_time.iter().any(|it| std::ptr::eq(*it, task));
         let others: [(&str, Vec<&TaskProfile>); 2] = [
@@ -165,7 +168,7 @@ impl Profile {
 fn line(text: &mut String, task: &TaskProfile, columns: usize) -> std::fmt::Result {
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     let line = format!(
-        "{:>8}{:>8}{:>8}{:>12}  {}",
+        "{:>11}{:>11}{:>11}{:>12}  {}",
         shown_seconds(task.run_s),
         shown_seconds(task.queued_s),
         or_none(task.cpu_s.map(shown_seconds)),
@@ -175,23 +178,23 @@ fn line(text: &mut String, task: &TaskProfile, columns: usize) -> std::fmt::Resu
     writeln!(text, "{}", fitted(&line, columns))
 }
 
-/// A step in words.
-fn step(step: &Step) -> String {
-    let name = printable(&step.task);
+/// A step in words, in so many columns.
+fn step(step: &Step, columns: usize) -> String {
     let resource = step.resource.as_deref().map(printable).unwrap_or_default();
-    let after = match (step.spent, step.after) {
-        (Spent::Retry, _) => return format!("{name}  before attempt {}", step.attempt.unwrap_or(0)),
-        (Spent::Rate, _) => return format!("{name}  waits for {resource}"),
-        (_, After::Slot) => "  got a slot after that".to_owned(),
-        (_, After::Resource) => format!("  got {resource} after that"),
-        (_, After::Start | After::Need | After::Parent | After::Attempt) => String::new(),
-    };
     let what = match (step.spent, step.attempt) {
         (Spent::Answer, _) => "  waits for an answer".to_owned(),
-        (_, Some(attempt)) if attempt > 1 => format!("  attempt {attempt}"),
+        (Spent::Retry, attempt) => format!("  before attempt {}", attempt.unwrap_or(0)),
+        (Spent::Rate, _) => format!("  waits for {resource}"),
+        (Spent::Run, Some(attempt)) if attempt > 1 => format!("  attempt {attempt}"),
+        (Spent::Run, _) => String::new(),
+    };
+    let after = match (step.spent, step.after) {
+        (Spent::Run, After::Slot) => "  got a slot after that".to_owned(),
+        (Spent::Run, After::Resource) => format!("  got {resource} after that"),
         _ => String::new(),
     };
-    format!("{name}{what}{after}")
+    let words = what + &after;
+    fitted(&printable(&step.task), columns.saturating_sub(words.width()).max(8)) + &words
 }
 
 fn resource(it: &ResourceProfile) -> String {
@@ -210,7 +213,7 @@ fn resource(it: &ResourceProfile) -> String {
 fn wrapped(text: &mut String, sentence: &str, columns: usize) {
     let mut line = "→".to_owned();
     for word in printable(sentence).split(' ') {
-        let is_full = line.chars().count() + 1 + word.chars().count() > columns;
+        let is_full = line.width() + 1 + word.width() > columns;
         if is_full && line.chars().count() > 1 {
             text.push_str(&line);
             text.push('\n');
