@@ -1,5 +1,7 @@
 //! How long it takes to look into a run of so many tasks: `profile [TASKS]`, ten thousand by default.
 
+#![allow(clippy::print_stdout, reason = "it prints what it measured")]
+
 use dirigent_core::event::{Event, Fact, Origin, Verdict};
 use dirigent_core::outcome::{Outcome, Usage};
 use dirigent_core::spec::{Action, Policy, Task};

@@ -275,24 +275,33 @@ fn a_run_that_has_not_ended_is_looked_into_and_not_simulated() {
     assert_eq!(Earlier::new(&events[..4]), None);
 }
 
-#[test]
-fn time_without_an_engine_does_not_count() {
-    let made: [Made<'_>; 2] = [("a", &[], &[1000]), ("b", &[0], &[1000])];
-    let mut events = conducted(&made, 2, &[], plain);
-    // Between the two: stopped for a minute.
-    let at =
-        events.iter().position(|event| matches!(event.fact, Fact::AttemptEnded { .. })).expect("one ended")
-            + 1;
+/// The same, where after the first end a minute passes around these facts.
+fn with_a_minute_lost(mut events: Vec<Event>, facts: [Fact; 2]) -> Vec<Event> {
+    let is_end = |event: &Event| matches!(event.fact, Fact::AttemptEnded { .. });
+    let at = events.iter().position(is_end).expect("one ended") + 1;
     let at_ms = events[at].at_ms;
     events.iter_mut().skip(at).for_each(|event| event.at_ms += 60_000);
-    events.insert(at, Event { seq: 0, at_ms, fact: Fact::RunSuspended });
-    events.insert(at + 1, Event { seq: 0, at_ms: at_ms + 60_000, fact: Fact::RunContinued });
-    for (seq, event) in events.iter_mut().enumerate() {
-        event.seq = seq as u64;
+    let [first, second] = facts;
+    let first_ms = if matches!(first, Fact::RunSuspended) { at_ms } else { at_ms + 60_000 };
+    events.insert(at, Event { seq: 0, at_ms: first_ms, fact: first });
+    events.insert(at + 1, Event { seq: 0, at_ms: at_ms + 60_000, fact: second });
+    for (seq, event) in (0..).zip(&mut events) {
+        event.seq = seq;
     }
-    let it = profile(&events);
-    assert_eq!((it.wall_s, it.tasks[1].needs_s, it.tasks[1].queued_s), (2.0, 1.0, 0.0));
-    assert_eq!(it.simulated.map(|it| it.as_it_was_s), Some(2.0));
+    events
+}
+
+#[test]
+fn time_in_which_it_was_stopped_or_had_no_engine_does_not_count() {
+    let made: [Made<'_>; 2] = [("a", &[], &[1000]), ("b", &[0], &[1000])];
+    let resumed = || Fact::RunResumed { origin: Box::new(Origin::default()) };
+    for facts in
+        [[Fact::RunSuspended, Fact::RunContinued], [Fact::RunSuspended, resumed()], [resumed(), resumed()]]
+    {
+        let it = profile(&with_a_minute_lost(conducted(&made, 2, &[], plain), facts.clone()));
+        assert_eq!((it.wall_s, it.tasks[1].needs_s, it.tasks[1].queued_s), (2.0, 1.0, 0.0), "{facts:?}");
+        assert_eq!(it.simulated.map(|it| it.as_it_was_s), Some(2.0), "{facts:?}");
+    }
 }
 
 /// As chance has it, the same each time.
