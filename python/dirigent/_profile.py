@@ -86,13 +86,11 @@ class ResourceProfile:
 
     Attributes:
         name: Its name.
-        capacity: How much of it there is.
         full_share: The part of the time in which no task could have got any of it; ``None`` of a rate.
         doubled_s: How long the run would have taken with twice as much; ``None`` where that cannot be told.
     """
 
     name: str
-    capacity: int
     full_share: float | None
     doubled_s: float | None
 

@@ -133,8 +133,6 @@ pub struct Step {
 pub struct ResourceProfile {
     /// Its name.
     pub name: String,
-    /// How much of it there is.
-    pub capacity: u64,
     /// The part of the time in which no task could have got any of it; `null` of a rate.
     pub full_share: Option<f64>,
     /// How long the run would have taken with twice as much; `null` where that cannot be told.
@@ -355,7 +353,6 @@ fn resources(course: &Course, doubled: &[Option<f64>]) -> Vec<ResourceProfile> {
     let each = each.filter(|(at, _)| is_claimed(course, *at));
     each.map(|(at, (resource, full_ms))| ResourceProfile {
         name: resource.name.clone(),
-        capacity: resource.capacity,
         full_share: resource
             .per_ms
             .is_none()
@@ -381,6 +378,12 @@ fn simulations<'a>(
         return Err("it has more than 200,000 tasks");
     }
     let script = Script::new(course, events)?;
+    let attempts = || course.spans.iter().filter(|span| span.doing != Doing::Waiting);
+    let own_us: u64 = attempts().map(|span| ran_us(course, span)).sum();
+    let held_ms: i64 = attempts().map(|span| lasted_ms(course, span)).sum();
+    if own_us / 500 < u64::try_from(held_ms).unwrap_or(0) {
+        return Err("its tasks are too short: starting and recording them took longer than they did");
+    }
     let as_they_were = vec![1; course.resources.len()];
     let any = u32::try_from(course.lanes.len()).unwrap_or(u32::MAX).max(1);
     let with = |workers: u32, times: &[u64]| -> Option<Simulated> {

@@ -525,3 +525,18 @@ fn text_fits_into_eighty_columns() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
 }
+
+#[test]
+fn tasks_that_are_shorter_than_what_is_around_them_are_not_simulated() {
+    let made: [Made<'_>; 2] = [("a", &[], &[1000]), ("b", &[0], &[1000])];
+    let mut events = conducted(&made, 2, &[], plain);
+    for event in &mut events {
+        if let Fact::AttemptEnded { usage, .. } = &mut event.fact {
+            usage.wall_us = 499_000;
+        }
+    }
+    let it = profile(&events);
+    let why = "its tasks are too short: starting and recording them took longer than they did";
+    assert_eq!((it.not_simulated.as_deref(), it.simulated), (Some(why), None));
+    assert_eq!((it.run_s, it.wall_s, it.critical_path.len()), (0.998, 2.0, 2));
+}

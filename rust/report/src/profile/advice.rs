@@ -162,7 +162,7 @@ fn resources(profile: &Profile) -> Vec<Advice> {
             Some(share) => format!("{} was full {} of the time", quoted(&resource.name), percent(share)),
             None => format!("{} holds tasks up", quoted(&resource.name)),
         };
-        let mut figures = BTreeMap::from([("capacity", resource.capacity as f64)]);
+        let mut figures = BTreeMap::new();
         figures.extend(full.map(|share| ("full_share", share)));
         match saves {
             Some((doubled_s, was_s)) => {

@@ -11,6 +11,8 @@ use unicode_width::UnicodeWidthStr;
 const MOST_STEPS: usize = 12;
 /// How many tasks are listed.
 const MOST_TASKS: usize = 10;
+/// What takes less is shown as nothing, and is not listed.
+const LEAST_S: f64 = 0.005;
 /// How wide a bar is.
 const BAR: usize = 12;
 
@@ -77,7 +79,8 @@ impl Profile {
             return;
         }
         text.push_str("\ncritical path\n");
-        let mut longest: Vec<usize> = (0..self.critical_path.len()).collect();
+        let is_seen = |at: &usize| self.critical_path[*at].seconds >= LEAST_S;
+        let mut longest: Vec<usize> = (0..self.critical_path.len()).filter(is_seen).collect();
         longest.sort_by(|a, b| self.critical_path[*b].seconds.total_cmp(&self.critical_path[*a].seconds));
         longest.truncate(MOST_STEPS);
         longest.sort_unstable();
@@ -139,7 +142,7 @@ impl Profile {
 
     fn most(&self, text: &mut String, columns: usize) {
         let by = |of: fn(&TaskProfile) -> f64| {
-            let mut tasks: Vec<&TaskProfile> = self.tasks.iter().filter(|task| of(task) > 0.0).collect();
+            let mut tasks: Vec<&TaskProfile> = self.tasks.iter().filter(|task| of(task) >= LEAST_S).collect();
             tasks.sort_by(|a, b| of(b).total_cmp(&of(a)));
             tasks.truncate(MOST_TASKS);
             tasks
@@ -198,15 +201,15 @@ fn step(step: &Step, columns: usize) -> String {
 }
 
 fn resource(it: &ResourceProfile) -> String {
-    let full = it.full_share.map(|share| format!(", full {} of the time", percent(share)));
-    let doubled = it.doubled_s.map(|s| format!(", takes {} with twice as much", shown_seconds(s)));
-    format!(
-        "{} of {}{}{}",
-        it.capacity,
-        printable(&it.name),
-        full.unwrap_or_default(),
-        doubled.unwrap_or_default()
-    )
+    let full = it.full_share.map(|share| format!(": full {} of the time", percent(share)));
+    let doubled = it.doubled_s.map(|s| {
+        format!(
+            "{} takes {} with twice as much",
+            if it.full_share.is_some() { "," } else { ":" },
+            shown_seconds(s)
+        )
+    });
+    format!("{}{}{}", printable(&it.name), full.unwrap_or_default(), doubled.unwrap_or_default())
 }
 
 /// A sentence as an item of a list, over as many lines as it needs.
