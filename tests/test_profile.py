@@ -117,6 +117,17 @@ def test_a_pool_that_is_full_is_named_with_what_twice_as_much_would_bring() -> N
     assert any(it.about == "resource" and it.sentence.startswith("`db` was full") for it in profile.advice)
 
 
+def test_more_workers_are_more_commands_as_well() -> None:
+    wf = Workflow("commands", max_concurrency=1)
+    for name in "abcd":
+        wf.add_command(name, ["sleep", "0.3"])
+    profile = ended(wf).profile()
+    assert profile.simulated is not None
+    assert profile.simulated.workers[4] < profile.simulated.workers[2] < profile.simulated.as_it_was_s
+    assert [it.name for it in profile.resources] == ["(commands)"]
+    assert profile.resources[0].doubled_s == profile.simulated.as_it_was_s
+
+
 def test_maps_are_simulated_and_flows_are_not() -> None:
     wf = Workflow("maps", max_concurrency=2).add_task("items", lambda: [0.3] * 4)
     wf.add_map("each", lambda item: time.sleep(item), over="items").add_task("end", sleeping, ["each"])

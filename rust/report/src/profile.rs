@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// The numbers of workers that are tried, beside the run's own and any number.
 const WORKERS: [u32; 5] = [1, 2, 4, 8, 16];
+/// What workflows of Python call how many commands may run at once.
+const COMMANDS: &str = "(commands)";
 /// Beyond so many tasks nothing is simulated: it would take longer than somebody waits.
 const MOST_SIMULATED: usize = 200_000;
 
@@ -350,7 +352,7 @@ fn step(course: &Course, link: &Link) -> Step {
 
 fn resources(course: &Course, doubled: &[Option<f64>]) -> Vec<ResourceProfile> {
     let each = course.resources.iter().zip(&course.full_ms).enumerate();
-    let each = each.filter(|(at, _)| is_claimed(course, *at));
+    let each = each.filter(|(at, _)| least_claim(course, *at).is_some());
     each.map(|(at, (resource, full_ms))| ResourceProfile {
         name: resource.name.clone(),
         full_share: resource
@@ -362,10 +364,10 @@ fn resources(course: &Course, doubled: &[Option<f64>]) -> Vec<ResourceProfile> {
     .collect()
 }
 
-/// Whether a task takes any of a resource.
-fn is_claimed(course: &Course, at: usize) -> bool {
-    let tasks = course.state.tasks().iter();
-    tasks.flat_map(|task| &task.spec.policy.claims).any(|claim| claim.resource as usize == at)
+/// The least that a task takes of a resource; `None` where none takes any.
+fn least_claim(course: &Course, at: usize) -> Option<u64> {
+    let claims = course.state.tasks().iter().flat_map(|task| &task.spec.policy.claims);
+    claims.filter(|claim| claim.resource as usize == at).map(|claim| claim.amount).min()
 }
 
 /// What other limits would bring, and twice as much of each resource.
@@ -384,38 +386,48 @@ fn simulations<'a>(
     if own_us / 500 < u64::try_from(held_ms).unwrap_or(0) {
         return Err("its tasks are too short: starting and recording them took longer than they did");
     }
-    let as_they_were = vec![1; course.resources.len()];
+    let as_they_were: Vec<u64> = course.resources.iter().map(|resource| resource.capacity).collect();
     let any = u32::try_from(course.lanes.len()).unwrap_or(u32::MAX).max(1);
-    let with = |workers: u32, times: &[u64]| -> Option<Simulated> {
-        script.simulate(&Limits { workers, times: times.to_vec() })
-    };
-    let most = with(any, &as_they_were).ok_or(STUCK)?;
-    // As many as ever ran at once are as good as any number.
-    let with_workers = |workers: u32| match workers >= most.peak {
-        true => Some(of_ms(most.wall_ms)),
-        false => with(workers, &as_they_were).map(|simulated| of_ms(simulated.wall_ms)),
-    };
     let own = course.state.header().map_or(1, |header| header.max_concurrency);
+    let with = |workers: u32, capacities: Vec<u64>| -> Option<Simulated> {
+        script.simulate(&Limits { workers, capacities })
+    };
+    let as_it_was = with(own, as_they_were.clone()).ok_or(STUCK)?;
+    // As many commands may run at once as there are workers.
+    let for_workers = |workers: u32| {
+        let mut capacities = as_they_were.clone();
+        let commands = course.resources.iter().position(|resource| resource.name == COMMANDS);
+        if let Some((at, claim)) = commands.and_then(|at| Some((at, least_claim(course, at)?))) {
+            capacities[at] = claim.saturating_mul(u64::from(workers));
+        }
+        capacities
+    };
+    let most = with(any, for_workers(any)).ok_or(STUCK)?;
+    // As many as ever ran at once are as good as any number.
+    let with_workers = |workers: u32| match workers {
+        _ if workers == own => Some(as_it_was),
+        _ if workers >= most.peak => Some(most),
+        _ => with(workers, for_workers(workers)),
+    };
     let mut workers = Vec::new();
     for count in WORKERS {
-        workers.push(WithWorkers { workers: Some(count), wall_s: with_workers(count).ok_or(STUCK)? });
+        let wall_s = of_ms(with_workers(count).ok_or(STUCK)?.wall_ms);
+        workers.push(WithWorkers { workers: Some(count), wall_s });
     }
     workers.push(WithWorkers { workers: None, wall_s: of_ms(most.wall_ms) });
     let bound = match course.resources.is_empty() {
         true => most,
-        false => with(any, &vec![u64::MAX; course.resources.len()]).ok_or(STUCK)?,
+        false => with(any, vec![u64::MAX; course.resources.len()]).ok_or(STUCK)?,
     };
     let doubled = (0..course.resources.len()).map(|at| {
-        if !is_claimed(course, at) {
-            return None;
-        }
-        let mut times = as_they_were.clone();
-        times[at] = 2;
-        with(own, &times).map(|simulated| of_ms(simulated.wall_ms))
+        least_claim(course, at)?;
+        let mut capacities = as_they_were.clone();
+        capacities[at] = capacities[at].saturating_mul(2);
+        with(own, capacities).map(|simulated| of_ms(simulated.wall_ms))
     });
     let doubled = doubled.collect();
     let simulated = Simulations {
-        as_it_was_s: with_workers(own).ok_or(STUCK)?,
+        as_it_was_s: of_ms(as_it_was.wall_ms),
         workers,
         most_at_once: most.peak,
         bound_s: of_ms(bound.wall_ms),

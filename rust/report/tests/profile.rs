@@ -333,7 +333,11 @@ fn with_the_limits_that_it_had_every_run_takes_what_it_took() {
                 policy.claims = vec![Claim { resource: (at % 4 / 2) as u32, amount: 1 }];
             }
         };
-        let it = profile(&conducted(&made, workers, &pools, change));
+        let events = conducted(&made, workers, &pools, change);
+        for cut in (1..events.len()).filter(|_| round < 20) {
+            assert!(profile(&events[..cut]).text(80).len() > 100, "round {round}");
+        }
+        let it = profile(&events);
         let simulated = it.simulated.as_ref().expect("it ended");
         assert_eq!(simulated.as_it_was_s, it.wall_s, "round {round}");
         assert!(simulated.bound_s <= it.wall_s + 1e-9, "round {round}");

@@ -6,6 +6,8 @@ use dirigent_core::text::printable;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// A run that is over sooner needs no advice.
+const SHORTEST_S: f64 = 0.1;
 /// From what part of the run a task alone is worth a word.
 const LARGE_SHARE: f64 = 0.3;
 /// What part of the time other limits have to save before they are named.
@@ -70,6 +72,9 @@ fn quoted(name: &str) -> String {
 
 /// All there is to say, what weighs most first.
 pub(super) fn all(profile: &Profile) -> Vec<Advice> {
+    if profile.wall_s < SHORTEST_S {
+        return Vec::new();
+    }
     let mut all: Vec<Advice> = slower(profile).into_iter().collect();
     all.extend(long_task(profile));
     all.extend(workers(profile));

@@ -15,8 +15,8 @@ use std::sync::Arc;
 pub(super) struct Limits {
     /// How many attempts may run at once.
     pub(super) workers: u32,
-    /// By how much there is more of each resource.
-    pub(super) times: Vec<u64>,
+    /// How much there is of each resource.
+    pub(super) capacities: Vec<u64>,
 }
 
 /// What came of it.
@@ -182,8 +182,8 @@ impl<'a> Script<'a> {
         let mut created = self.created.clone();
         if let Fact::RunCreated { max_concurrency, fail_fast, resources, timeout_ms, .. } = &mut created {
             (*max_concurrency, *fail_fast, *timeout_ms) = (limits.workers, false, None);
-            for (resource, times) in resources.iter_mut().zip(&limits.times) {
-                resource.capacity = resource.capacity.saturating_mul(*times);
+            for (resource, capacity) in resources.iter_mut().zip(&limits.capacities) {
+                resource.capacity = *capacity;
             }
         }
         paper.place = vec![None; self.replies.len()];
