@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples" / "workflows").glob("*.py"))
-GUIDES = [ROOT / "docs" / name for name in ("workflows.md", "records.md", "automation.md")]
+GUIDES = [ROOT / "docs" / name for name in ("workflows.md", "records.md", "automation.md", "profile.md")]
 MODULES = ("dirigent._workflow", "dirigent._options", "dirigent._run")
 
 #: Seconds: an example takes less than two on a machine that does nothing else.

@@ -133,7 +133,8 @@ impl Profile {
         // One that was never full, and of which more would bring nothing, stood in nobody's way.
         let as_it_was = self.simulated.as_ref().map_or(f64::MAX, |simulated| simulated.as_it_was_s);
         let matters = |it: &&ResourceProfile| {
-            it.full_share != Some(0.0) || it.doubled_s.is_some_and(|doubled_s| doubled_s < as_it_was)
+            it.full_share.is_some_and(|share| share > 0.0)
+                || it.doubled_s.is_some_and(|doubled_s| doubled_s < as_it_was)
         };
         for it in self.resources.iter().filter(matters) {
             let _ = writeln!(text, "{}", fitted(&format!("  {}", resource(it)), columns));
