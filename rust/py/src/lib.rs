@@ -61,6 +61,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pictures::draw_plan, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::glance, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;
