@@ -38,7 +38,7 @@ _ENVELOPE_BYTES = 1_000
 #: Seconds that the end of a run waits for its last state to be shown.
 _PATIENCE_S = 5.0
 #: The same where the run was broken off: whoever pressed the button waits.
-_SHORT_PATIENCE_S = 0.1
+_SHORT_PATIENCE_S = 0.05
 #: Seconds after which nobody waits any more for the end of what was broken off.
 _LONGEST_END_S = 30.0
 
@@ -105,11 +105,12 @@ class Showing:
             if seen[0] != told or is_last:
                 told = seen[0]
                 line.offer(partial(_line, name, seen, self._is_cut), elapsed_s, is_last)
+                if is_last:
+                    self._was_told.set()
                 if len(session) <= _MOST_DRAWN:
                     picture.offer(self._picture, elapsed_s, is_last)
             if is_last:
                 break
-        self._was_told.set()
         # What runs is ended behind the exception: how that went comes after it.
         until = time.monotonic() + _LONGEST_END_S
         while seen[4] is None and time.monotonic() < until:
