@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,16 @@ def test_recorded_runs_are_looked_at_in_the_state_folder_of_the_notebook(live: K
 )
 def test_what_makes_no_sense_is_refused_with_what_to_do(live: Kernel, code: str, said: str) -> None:
     assert said in refused(live, code)
+
+
+def test_the_cells_of_the_documentation_run_as_they_stand(live: Kernel) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "notebooks.md").read_text()
+    cells = re.findall(r"^```ipython\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    live.execute("%reset -f")
+    live.execute("import os\ndel os.environ['DIRIGENT_DISPLAY']")
+    said = [live.execute(cell) for cell in cells]
+    shown = [
+        "".join(m.text() or m.content.get("text", "") for m in cell if m.kind != "status") for cell in said
+    ]
+    assert "✓ etl succeeded · 2 completed" in shown[0]
+    assert "'succeeded'" in shown[1] and "etl" in shown[2] and "[10, 20, 30]" in shown[-1]
