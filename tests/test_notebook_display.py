@@ -103,6 +103,9 @@ def test_the_cell_that_shows_a_run_does_not_draw_its_value_again(live: Kernel) -
     messages = live.execute("run = chain('once', 2, 0.01).run_sync()\nrun")
     (result,) = [m for m in messages if m.kind == "execute_result"]
     assert set(result.content["data"]) == {"text/plain"}
+    messages = live.execute("run = chain('large', 301, 0).run_sync()\nrun")
+    (result,) = [m for m in messages if m.kind == "execute_result"]
+    assert "<svg" in result.text("text/html")
     (result,) = [m for m in live.execute("run") if m.kind == "execute_result"]
     assert "<svg" in result.text("text/html")
 

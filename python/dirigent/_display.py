@@ -61,6 +61,7 @@ class Showing:
         self._ended = threading.Event()
         self._is_cut = False
         self._was_told = threading.Event()
+        self._cell = 0
         self._thread: threading.Thread | None = None
         if "IPython" not in sys.modules or CURRENT.get() is not None or not handle._is_recorded:
             return
@@ -71,7 +72,7 @@ class Showing:
             self._thread = threading.Thread(
                 target=context.run, args=(self._show,), name="dirigent-display", daemon=True
             )
-            handle._shown_in = shell.execution_count
+            self._cell = shell.execution_count
 
     def __enter__(self) -> None:
         if self._thread is not None:
@@ -109,6 +110,7 @@ class Showing:
                     self._was_told.set()
                 if len(session) <= _MOST_DRAWN:
                     picture.offer(self._picture, elapsed_s, is_last)
+                    self._handle._shown_in = self._cell if picture.is_seen else None
             if is_last:
                 break
         # What runs is ended behind the exception: how that went comes after it.
@@ -138,6 +140,10 @@ class _Shown:
         self._size = 0
         self._next_s = 0.0
         self._last: dict[str, str] | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        return self._last is not None
 
     def offer(self, make: Callable[[], dict[str, str]], elapsed_s: float, is_last: bool) -> None:
         """Show it, unless it is too early, too dear, or what is seen already."""

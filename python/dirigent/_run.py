@@ -189,7 +189,7 @@ class RunHandle:
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
         self._is_recorded = True
-        #: The number of the notebook's cell in which it is shown.
+        #: The number of the notebook's cell that shows its picture.
         self._shown_in: int | None = None
 
     def wait(self, timeout: float | None = None) -> Run:
