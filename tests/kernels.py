@@ -25,6 +25,8 @@ class Message:
         self.parent: str = raw["parent_header"].get("msg_id", "")
         self.size_bytes = len(json.dumps(raw, default=str).encode())
         self.at_s = time.monotonic()
+        #: When the kernel made it, by its clock.
+        self.made_s: float = raw["header"]["date"].timestamp()
 
     @property
     def display(self) -> str:

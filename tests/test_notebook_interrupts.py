@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -89,8 +90,9 @@ def test_an_interrupt_raises_at_once_leaves_no_process_and_a_run_that_goes_on(
         assert error.content["ename"] == ("CancelledError" if way == "await" else "KeyboardInterrupt")
         # 200 ms where nobody else keeps the machine busy: bench/notebook.py has the figure.
         assert took_s < DEADLINE_S / 10
-        line = [m.text() for m in messages if m.display and "<svg" not in m.text("text/html")][-1]
-        assert "broken off, what runs is being ended" in line or "cancelled" in line
+        # On a slow machine it comes when the cell is done already.
+        told = itertools.chain(messages, live.everything())
+        next(m for m in told if m.display and ("broken off" in m.text() or "cancelled" in m.text()))
         wait_for("the end of all that ran", lambda: not sleeping(live))
         wait_for("the record of the end", lambda: "cancelled" in live.value("dirigent.runs()[0].status"))
         if way == "flow":
