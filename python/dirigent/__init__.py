@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dirigent._history import RecordedRuns as RecordedRuns
     from dirigent._history import attach as attach
     from dirigent._history import runs as runs
+    from dirigent._magics import load_ipython_extension as load_ipython_extension
     from dirigent._options import Cache as Cache
     from dirigent._options import RetryPolicy as RetryPolicy
     from dirigent._options import Task as Task
@@ -110,6 +111,7 @@ _HOMES = {
     "_future": ("Future",),
     "_guarded": ("retry", "timeout"),
     "_history": ("RecordedRun", "RecordedRuns", "attach", "runs"),
+    "_magics": ("load_ipython_extension",),
     "_options": ("Cache", "RetryPolicy", "Task", "set_total_concurrency"),
     "_pipe": ("pipe",),
     "_profile": ("Profile",),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent import _native
 from dirigent._context import CURRENT, Attempt, TaskContext
+from dirigent._display import kernel_shell
 from dirigent._errors import ProcessLost, TaskInterrupt
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ atexit.register(_native.leave)
 
 #: How often a wait in the main thread looks for signals, in seconds.
 SIGNAL_TICK_S = 0.02
+#: How often the loop of a notebook's kernel does.
+_KERNEL_TICK_S = 0.05
 
 #: Files of ours that call what users wrote.
 OUR_FILES = {__file__}
@@ -230,11 +233,18 @@ class OnLoop:
             self.session.begin()
             attendant.start()
             self.start(self.session.take_for_loop())
+            if kernel_shell() is not None:
+                self.stay_awake(ended)
             await ended
         finally:
             self.loop.remove_reader(descriptor)
             for task in list(self.tasks.values()):
                 task.cancel()
+
+    def stay_awake(self, ended: asyncio.Future[None]) -> None:
+        """Turn the loop now and then: an interrupt of a notebook's kernel leaves a callback there and does not wake it."""
+        if not ended.done():
+            self.loop.call_later(_KERNEL_TICK_S, self.stay_awake, ended)
 
     def wake(self) -> None:
         """Take what came in while the loop did something else."""

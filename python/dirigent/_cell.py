@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LINES = 20
 _BYTES = 8192
 _VALUE_CHARS = 300
-_SIGNS = {
+SIGNS = {
     "pending": "·",
     "waiting": "?",
     "running": "▸",
@@ -32,7 +32,7 @@ def of_result(result: TaskResult) -> str:
     if result.attempts:
         facts.append(f"{result.execution_time:.2f} s")
         facts.append(f"{result.attempts} attempt{'s' if result.attempts > 1 else ''}")
-    head = f"{_SIGNS[str(result.status)]} <b>{_text(result.name or 'task')}</b> {_text(' · '.join(facts))}"
+    head = f"{SIGNS[str(result.status)]} <b>{_text(result.name or 'task')}</b> {_text(' · '.join(facts))}"
     parts = [f'<p style="margin:.3em 0">{head}</p>']
     if "value" in vars(result) and result.value is not None:
         parts.append(_block(_shortened(result.value)))
@@ -65,6 +65,9 @@ def _block(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """As text: what could mean something to a page, or turn its text around, is seen instead."""
-    shown = "".join(c if c in "\n\t" or c == " " or c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)
-    return html.escape(shown)
+    return html.escape(as_text(text))
+
+
+def as_text(text: str) -> str:
+    """What could turn the text around it around, or mean something to a terminal, is seen instead."""
+    return "".join(c if c in "\n\t" or c == " " or c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

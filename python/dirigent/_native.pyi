@@ -20,6 +20,7 @@ __all__ = [
     "draw_run",
     "draw_tasks",
     "find_recorded",
+    "glance",
     "leave",
     "limit_total",
     "load_config",
@@ -95,6 +96,11 @@ _Manner = tuple[str, str, list[str], bool]
 def draw_plan(plan: Plan, name: str, manner: _Manner) -> str: ...
 def draw_tasks(name: str, tasks: list[tuple[str, list[int]]], manner: _Manner) -> str: ...
 def draw_run(session: Session, manner: _Manner) -> str: ...
+
+#: ``(events so far, counts by status, names of running tasks, first failure, verdict)``
+_Glance = tuple[int, list[tuple[str, int]], list[str], tuple[str, str] | None, str | None]
+
+def glance(session: Session) -> _Glance: ...
 
 @final
 class Plan:

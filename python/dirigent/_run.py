@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent._carry import OnLoop, attend
 from dirigent._context import Attempt, Capture
+from dirigent._display import Showing, kernel_shell
 from dirigent._errors import (
     NotFoundError,
     TaskError,
@@ -47,6 +48,7 @@ class Run(Mapping[str, Any]):
         self.id: str = session.id
         self.name = name
         self.tasks: Mapping[str, TaskResult] = Results(session)
+        self._shown_in: int | None = None
 
     def __getitem__(self, name: str) -> Any:
         """The value of a task.
@@ -151,6 +153,10 @@ class Run(Mapping[str, Any]):
         return RunGraph(self._session)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        shell = kernel_shell() if self._shown_in is not None else None
+        if shell is not None and shell.execution_count == self._shown_in:
+            # The cell shows its picture already.
+            return {"text/plain": repr(self)}
         from dirigent._graph import shown
 
         return shown(self, self.graph())
@@ -190,6 +196,9 @@ class RunHandle:
         self.tasks: Results = Results(session)
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
+        self._is_recorded = True
+        #: The number of the notebook's cell that shows its picture.
+        self._shown_in: int | None = None
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait for the end.
@@ -206,7 +215,9 @@ class RunHandle:
         return self._result()
 
     def _result(self) -> Run:
-        return Run(self._session, self._workflow.name)
+        run = Run(self._session, self._workflow.name)
+        run._shown_in = self._shown_in
+        return run
 
     @property
     def done(self) -> bool:
@@ -302,6 +313,7 @@ def _prepared(
     if session is None:
         session = workflow._session(durability, run_id, changed)
     handle = RunHandle(session, workflow)
+    handle._is_recorded = durability != "none"
     workflow._running = handle
     if run_id is not None:
         try:
@@ -419,9 +431,9 @@ def run_sync(workflow: Runnable, **options: Any) -> Run:
 
 
 def _run_here(handle: RunHandle) -> Run:
-    session, base = handle._session, contextvars.copy_context()
+    session, base, showing = handle._session, contextvars.copy_context(), Showing(handle)
     try:
-        with Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
+        with showing, Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
             session.begin()
             attend(session, base)
         session.finish()
@@ -469,9 +481,9 @@ async def run(workflow: Runnable, **options: Any) -> Run:
 
 
 async def _drive(handle: RunHandle) -> Run:
-    session, base = handle._session, contextvars.copy_context()
+    session, base, showing = handle._session, contextvars.copy_context(), Showing(handle)
     try:
-        with Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
+        with showing, Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
             await OnLoop(session, base).run()
         session.finish()
     except BaseException:

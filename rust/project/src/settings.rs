@@ -32,9 +32,10 @@ pub struct Sources {
     pub flags: Flags,
 }
 
-/// Variables that begin as settings do and are none: what every attempt is given, and what tests and tools use.
-const OTHER_VARIABLES: [&str; 9] =
-    ["HOOK", "RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG", "SCHEDULE", "TICK"];
+/// Variables that begin as settings do and are none: what every attempt is given, and what notebooks, tests
+/// and tools use.
+const OTHER_VARIABLES: [&str; 10] =
+    ["HOOK", "RUN_ID", "TASK", "ATTEMPT", "IDEMPOTENCY_KEY", "OUTPUT", "LOG", "SCHEDULE", "TICK", "DISPLAY"];
 
 /// The configuration that counts.
 #[derive(Clone, Debug, Default)]

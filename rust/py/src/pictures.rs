@@ -4,10 +4,12 @@ use crate::fault::{misused, raised};
 use crate::workflow::plan::Plan;
 use crate::workflow::session::Session;
 use dirigent_cli::fault::CliError;
+use dirigent_core::State;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Policy, Task, Workflow};
+use dirigent_core::state::TaskStatus;
 use dirigent_core::text::printable;
-use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, cell};
+use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, cell, task_sentence};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -58,6 +60,35 @@ pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyR
         Ok(cell.unwrap_or_else(|| manner.draw(&drawing)))
     };
     py.detach(draw).map_err(|error| not_folded(py, &error))
+}
+
+/// So many running tasks are named.
+const MOST_RUNNING: usize = 5;
+
+/// What a line about a run says: `(events so far, counts by status, names of running tasks, first failure, verdict)`. It costs the
+/// same however many events there are; of a large run the tasks are gone through only where one runs.
+type Glance = (u64, Vec<(&'static str, usize)>, Vec<String>, Option<(String, String)>, Option<&'static str>);
+
+/// Tells where a run stands.
+#[pyfunction]
+pub(crate) fn glance(py: Python<'_>, session: &Session) -> Glance {
+    let look = |state: &State| {
+        let counts = TaskStatus::ALL.into_iter().map(|status| (status.name(), state.count(status)));
+        let running = state.tasks().iter().filter(|task| task.status == TaskStatus::Running);
+        let running = running
+            .take(MOST_RUNNING.min(state.count(TaskStatus::Running)))
+            .map(|task| task.spec.name.to_string());
+        let failed = state.first_failure().and_then(|task| state.task(task));
+        let failed = failed.filter(|task| task.status.is_failure());
+        (
+            state.next_seq(),
+            counts.filter(|(_, count)| *count > 0).collect(),
+            running.collect(),
+            failed.map(|task| (task.spec.name.to_string(), task_sentence(state, task))),
+            state.end().map(|end| end.verdict.name()),
+        )
+    };
+    py.detach(|| session.shared.look(look))
 }
 
 /// In which form.
