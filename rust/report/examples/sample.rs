@@ -117,7 +117,14 @@ fn events(count: usize) -> Vec<Event> {
         0 => kinds[kind(i)].name.to_owned(),
         round => format!("shard-{round:04}/{}", kinds[kind(i)].name),
     };
-    let tasks = (0..count).map(|i| command(&name(i), if i == 7 { vec![TaskIndex(3)] } else { Vec::new() }));
+    // Each waits for one or two of a few before it, as stages do.
+    let needs = |i: usize| match i % kinds.len() {
+        3 | 4 => vec![TaskIndex(i as u32 - 3), TaskIndex(i as u32 - 2)],
+        7 | 8 => vec![TaskIndex(i as u32 - 4)],
+        11 => vec![TaskIndex(i as u32 - 7), TaskIndex(i as u32 - 1)],
+        _ => Vec::new(),
+    };
+    let tasks = (0..count).map(|i| command(&name(i), needs(i)));
     facts.push((0, Fact::TasksDeclared { tasks: tasks.map(Arc::new).collect(), parent: None }));
     let mut lanes = [30u64; LANES];
     for i in 0..count {

@@ -78,7 +78,7 @@ impl RunView<'_> {
     pub fn render(&self, format: Format) -> Option<String> {
         let summary = self.summary()?;
         Some(match format {
-            Format::Html => html::render(&summary, self.logs, self.folder),
+            Format::Html => html::render(self.state, &summary, self.logs, self.folder),
             Format::Md => markdown::render(&summary, self.folder),
             Format::Junit => junit::render(&summary, self.logs),
             Format::Json => json::summary(&summary),

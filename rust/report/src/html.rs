@@ -2,12 +2,15 @@
 //! its script; the script only adds sorting, search, filters and the choice of light or dark.
 
 mod head;
+mod graph;
 mod timeline;
 mod tasks;
 
 use crate::escape::{Escaped, base64};
 use crate::logs::Logs;
 use crate::summary::Summary;
+use crate::svg::style_on_page;
+use dirigent_core::State;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -15,16 +18,26 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
 /// Writes the page. It is meant to lie in the run's folder: its links to logs are relative.
-pub(crate) fn render(summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> String {
+pub(crate) fn render(state: &State, summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> String {
     let mut out = String::with_capacity((32 << 10) + summary.tasks.len() * 512);
-    write(&mut out, summary, logs, folder).expect("writing to memory cannot fail");
+    write(&mut out, state, summary, logs, folder).expect("writing to memory cannot fail");
     out
 }
 
-fn write(out: &mut String, summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> fmt::Result {
-    open(out, summary)?;
+fn write(
+    out: &mut String,
+    state: &State,
+    summary: &Summary,
+    logs: &dyn Logs,
+    folder: Option<&str>,
+) -> fmt::Result {
+    let drawing = graph::drawing(state);
+    open(out, summary, drawing.is_some())?;
     head::write(out, summary)?;
     head::trouble(out, summary, folder)?;
+    if let Some(drawing) = &drawing {
+        graph::write(out, drawing)?;
+    }
     timeline::write(out, summary)?;
     tasks::write(out, summary, logs)?;
     close(out, summary)
@@ -32,7 +45,8 @@ fn write(out: &mut String, summary: &Summary, logs: &dyn Logs, folder: Option<&s
 
 /// The policy names style and script by their digests: should text of a task ever come to be markup, it could still
 /// neither run nor fetch anything.
-fn open(out: &mut dyn fmt::Write, summary: &Summary) -> fmt::Result {
+fn open(out: &mut dyn fmt::Write, summary: &Summary, has_graph: bool) -> fmt::Result {
+    let style = if has_graph { format!("{STYLE}{}", style_on_page()) } else { STYLE.to_owned() };
     let digest = |text: &str| base64(&Sha256::digest(text));
     write!(
         out,
@@ -40,9 +54,9 @@ fn open(out: &mut dyn fmt::Write, summary: &Summary) -> fmt::Result {
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'sha256-{}'; \
          script-src 'sha256-{}'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=color-scheme content=\"light dark\">\n<title>{} {}</title>\n<style>{STYLE}</style>\n\
+         <meta name=color-scheme content=\"light dark\">\n<title>{} {}</title>\n<style>{style}</style>\n\
          </head>\n<body>\n",
-        digest(STYLE),
+        digest(&style),
         digest(SCRIPT),
         Escaped(&summary.workflow),
         Escaped(&summary.sentence),

@@ -4,6 +4,7 @@ use crate::escape::Name;
 use crate::quantity::{counted, grouped, shown_seconds};
 use crate::sentence::status_words;
 use crate::summary::{Summary, TaskSummary};
+use crate::svg::places;
 use dirigent_core::outcome::shown_duration;
 use dirigent_core::state::TaskStatus;
 use std::cmp::Reverse;
@@ -24,7 +25,7 @@ struct Bar<'a> {
     start: f64,
     end: f64,
     first: &'a TaskSummary,
-    tasks: usize,
+    tasks: Vec<u32>,
 }
 
 /// Writes the timeline; nothing where no task has run.
@@ -83,7 +84,7 @@ fn bars<'a>(ran: &[&'a TaskSummary], span_s: f64, rows: bool) -> Vec<Bar<'a>> {
         let end_s = task.ended_after_s.unwrap_or(span_s).max(start_s);
         let (start, end) = (start_s / span_s, end_s / span_s);
         if rows {
-            bars.push(Bar { lane: row, start, end, first: task, tasks: 1 });
+            bars.push(Bar { lane: row, start, end, first: task, tasks: vec![task.index.0] });
             continue;
         }
         while let Some(Reverse((_, lane))) =
@@ -94,11 +95,11 @@ fn bars<'a>(ran: &[&'a TaskSummary], span_s: f64, rows: bool) -> Vec<Bar<'a>> {
         }
         let lane = free.pop_first().unwrap_or(busy.len());
         busy.push(Reverse((micros(end_s), lane)));
-        let bar = Bar { lane, start, end, first: task, tasks: 1 };
+        let bar = Bar { lane, start, end, first: task, tasks: vec![task.index.0] };
         match last_on_lane.get(lane) {
             Some(&last) if joins(&bars[last], &bar) => {
                 bars[last].end = end;
-                bars[last].tasks += 1;
+                bars[last].tasks.push(task.index.0);
             }
             Some(_) => {
                 last_on_lane[lane] = bars.len();
@@ -142,18 +143,28 @@ fn draw(out: &mut dyn Write, bars: &[Bar<'_>], span_s: f64, lanes: usize, lane_p
         let (index, class) = (bar.first.index, bar.first.status.name());
         write!(
             out,
-            "<a href=#t{index} tabindex=-1><rect class={class} x={x:.2}% y={y} width={width:.2}% height={}><title>",
+            "<a href=#t{index} tabindex=-1{}><rect class={class} x={x:.2}% y={y} width={width:.2}% height={}><title>",
+            several(&bar.tasks),
             lane_px - 2 * gap
         )?;
-        if bar.tasks == 1 {
+        if bar.tasks.len() == 1 {
             let (name, sentence) = (Name(&bar.first.name), Name(&bar.first.sentence));
             write!(out, "{name} {sentence}{}", bar.first.after())?;
         } else {
-            write!(out, "{} {}", counted(bar.tasks, "task"), status_words(bar.first.status))?;
+            write!(out, "{} {}", counted(bar.tasks.len(), "task"), status_words(bar.first.status))?;
         }
         writeln!(out, "</title></rect></a>")?;
     }
     writeln!(out, "</svg>")
+}
+
+/// The tasks of a bar that stands for several, for the script.
+fn several(tasks: &[u32]) -> String {
+    if tasks.len() == 1 {
+        String::new()
+    } else {
+        format!(" data-tasks=\"{}\"", places(tasks.iter().copied()))
+    }
 }
 
 fn ticks(out: &mut dyn Write, span_s: f64) -> Result {
