@@ -19,7 +19,7 @@ params:
 tasks:
   fetch: {run: [sh, -c, "echo fetched"]}
   rates: {run: [sh, -c, "echo '<b>rates</b>'"]}
-  clean: {run: [sh, -c, "sleep 0.2"], needs: [fetch, rates]}
+  clean: {run: [sh, -c, "sleep 1"], needs: [fetch, rates]}
   flaky:
     shell: test -e seen || { touch seen; sleep 0.1; exit 1; }
     retry: {attempts: 3, backoff: 100ms, jitter: 0}
@@ -42,10 +42,16 @@ def carry_out(program: Path, folder: Path, text: str, *argv: str) -> Path:
     return only_run(state)
 
 
+@pytest.fixture(scope="module")
+def folder(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of the workflow above."""
+    return carry_out(program, tmp_path_factory.mktemp("nightly"), WORKFLOW)
+
+
 @pytest.fixture
-def report(program: Path, tmp_path: Path, page: Page) -> Page:
-    """The page of a run of the workflow above, opened."""
-    page.go((carry_out(program, tmp_path, WORKFLOW) / "report.html").as_uri())
+def report(folder: Path, page: Page) -> Page:
+    """The page of that run, opened."""
+    page.go((folder / "report.html").as_uri())
     return page
 
 
@@ -72,8 +78,7 @@ def test_the_graph_has_a_node_for_each_task_and_none_is_drawn_without_needs(
     labels = """[...document.querySelectorAll(".graph .label")].map(it => it.textContent).sort()"""
     assert report.evaluate(labels) == ["clean", "fetch", "flaky", "load", "rates"]
     assert report.evaluate("getComputedStyle(document.querySelector('.graph .edges')).fill") == "none"
-    (tmp_path / "alone").mkdir()
-    alone = carry_out(program, tmp_path / "alone", "tasks: {a: {shell: 'true'}, b: {shell: 'true'}}\n")
+    alone = carry_out(program, tmp_path, "tasks: {a: {shell: 'true'}, b: {shell: 'true'}}\n")
     report.go((alone / "report.html").as_uri())
     assert report.evaluate("document.querySelector('.graph')") is None
     assert report.evaluate("document.querySelectorAll('.chart a').length") == 2
@@ -129,3 +134,59 @@ tasks:
     assert len({name.partition("[")[0] for name in names}) == 1, names
     page.press("Escape", 27)
     page.wait_for(shown, everything)
+
+
+# --- the timeline ---------------------------------------------------------------------------------
+
+
+def test_each_attempt_is_a_bar_and_the_delay_between_them_is_seen(report: Page) -> None:
+    titles = """[...document.querySelectorAll(".chart a title")].map(it => it.textContent)
+        .filter(it => it.startsWith("flaky"))"""
+    assert report.evaluate(titles) == [
+        "flaky attempt 2 of 2 completed",
+        "flaky attempt 1 of 2 failed",
+    ], "what failed is drawn last, over its neighbours"
+    places = """[".chart a rect.failed", ".chart line.delay", ".chart a rect.completed"].map(place => {
+        const row = document.querySelector(".chart line.delay").getBoundingClientRect().top;
+        const all = [...document.querySelectorAll(place)].map(it => it.getBoundingClientRect());
+        const { left, right } = all.find(it => Math.abs(it.top - row) < 20);
+        return [left, right];
+    })"""
+    (_, failed_end), (delay_start, delay_end), (completed_start, _) = report.evaluate(places)
+    assert failed_end == pytest.approx(delay_start, abs=3)
+    assert delay_end == pytest.approx(completed_start, abs=3)
+    assert delay_start < delay_end
+
+
+def test_the_critical_path_is_marked_in_graph_and_timeline(report: Page) -> None:
+    assert report.evaluate('document.querySelectorAll(".chart .critical").length') == 3
+    assert (
+        report.evaluate("document.querySelector('.edges.critical').getAttribute('d').split('M').length - 1")
+        == 2
+    )
+    legend = 'document.querySelector(".timeline .legend").textContent'
+    assert "critical path: 3 tasks, 1." in report.evaluate(legend)
+
+
+def test_below_the_timeline_stands_how_many_ran_at_once(report: Page) -> None:
+    label = 'document.querySelector(".load").getAttribute("aria-label")'
+    most = int(report.evaluate(label).split()[2])
+    assert 1 <= most <= 3
+    sides = """[".chart", ".load"].map(it => document.querySelector(it).getBoundingClientRect())
+        .map(it => [it.left, it.right])"""
+    chart, load = report.evaluate(sides)
+    assert chart == load, "they share an axis"
+
+
+def test_a_reused_task_is_seen_where_that_was_known(program: Path, tmp_path: Path, page: Page) -> None:
+    text = "tasks: {a: {shell: 'true', cache: true}, b: {shell: 'true', needs: [a]}}\n"
+    carry_out(program, tmp_path, text)
+    state = tmp_path / "state"
+    command = [program, "run", tmp_path / "nightly.yaml", "--state-dir", state, "--report", "html"]
+    subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S, cwd=tmp_path)
+    newest = max((state / "runs").iterdir(), key=lambda folder: folder.name)
+    page.go((newest / "report.html").as_uri())
+    assert page.evaluate('document.querySelectorAll(".chart .reused").length') == 1
+    page.click('document.querySelector(".chart .reused")')
+    page.wait_for(SELECTED, selected("a"))
+    assert "1 reused" in page.evaluate('document.querySelector(".timeline .legend").textContent')

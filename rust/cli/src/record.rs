@@ -122,7 +122,11 @@ pub fn tail_bytes(path: &Path, max_bytes: usize) -> Vec<u8> {
 pub fn write_reports(folder: &Path, state: &State, formats: &[Format]) -> Result<Vec<PathBuf>, CliError> {
     let logs = LogFolder { folder, state };
     let shown_folder = folder.to_string_lossy();
-    let view = RunView { state, logs: &logs, folder: Some(&shown_folder) };
+    let events = match formats.contains(&Format::Html) {
+        true => events_of(folder, state),
+        false => Vec::new(),
+    };
+    let view = RunView { state, events: &events, logs: &logs, folder: Some(&shown_folder) };
     let mut written = Vec::with_capacity(formats.len());
     for format in formats {
         let text = view.render(*format).ok_or_else(|| CliError::Nothing {
@@ -137,6 +141,14 @@ pub fn write_reports(folder: &Path, state: &State, formats: &[Format]) -> Result
         }
     }
     Ok(written)
+}
+
+/// The events of a run whose folder lies in a state folder. Where they cannot be read, reports tell what the state knows.
+fn events_of(folder: &Path, state: &State) -> Vec<Event> {
+    let state_dir = folder.parent().and_then(Path::parent);
+    let run = state.header().map(|header| &header.run);
+    let read = |(state_dir, run): (&Path, &RunId)| Reader::open(state_dir).ok()?.recorded(run).ok();
+    state_dir.zip(run).and_then(read).map(|recorded| recorded.events).unwrap_or_default()
 }
 
 /// One file a script, in a folder that takes its place whole: a rename for each of thousands costs more than the rest.

@@ -136,9 +136,29 @@ fn events(count: usize) -> Vec<Event> {
             }
             Ok(outcome) => {
                 let wall_ms = made.wall_ms * (80 + (i as u64 * 37) % 50) / 100;
-                facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt: 1 }));
+                if i % 12 == 10 {
+                    let from = RunId::try_from("0199c2f4-7b1e-7000-8000-000000000000".to_owned());
+                    let from = from.expect("a valid id");
+                    let reused =
+                        Fact::TaskReused { task, from, saved_us: 95_000, key: None, logs: None, value: None };
+                    facts.push((lanes[lane] as i64, reused));
+                    continue;
+                }
+                let mut attempt = 1;
+                if i % 12 == 4 {
+                    // The first time it fails, and goes on half a second later.
+                    facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt }));
+                    lanes[lane] += wall_ms / 3;
+                    let retry_at_ms = lanes[lane] as i64 + 500;
+                    let failed =
+                        ended(task, attempt, &Outcome::Failed { exit_code: 1 }, wall_ms / 3, "no answer");
+                    facts.push((lanes[lane] as i64, retried(failed, CREATED_AT_MS + retry_at_ms)));
+                    lanes[lane] += 500;
+                    attempt = 2;
+                }
+                facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt }));
                 lanes[lane] += wall_ms;
-                facts.push((lanes[lane] as i64, ended(task, outcome, wall_ms, made.last_lines)));
+                facts.push((lanes[lane] as i64, ended(task, attempt, outcome, wall_ms, made.last_lines)));
                 lanes[lane] += 4;
             }
         }
@@ -150,13 +170,20 @@ fn events(count: usize) -> Vec<Event> {
     (0u64..).zip(facts).map(event).collect()
 }
 
-fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
+fn retried(mut ended: Fact, at_ms: i64) -> Fact {
+    if let Fact::AttemptEnded { retry_at_ms, .. } = &mut ended {
+        *retry_at_ms = Some(at_ms);
+    }
+    ended
+}
+
+fn ended(task: TaskIndex, attempt: u32, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
     let started = !matches!(outcome, Outcome::CouldNotStart { .. });
     let bytes = if task.0 == 4 { 300 << 20 } else { 800 + u64::from(task.0 % 7) * 311 };
     let stream = |bytes: u64| Box::new(Stream { bytes, kept_bytes: bytes.min(64 << 20), error: None });
     Fact::AttemptEnded {
         task,
-        attempt: 1,
+        attempt,
         outcome: outcome.clone(),
         usage: Usage {
             wall_us: wall_ms * 1_000,
@@ -196,8 +223,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().ok_or("name a folder")?;
     let count = args.next().map_or(Ok(12), |count| count.parse())?;
-    let state = State::fold(&events(count));
-    let view = RunView { state: &state, logs: &MadeLogs(made()), folder: Some(".dirigent/runs/0199c2f4") };
+    let events = events(count);
+    let state = State::fold(&events);
+    let view = RunView {
+        state: &state,
+        events: &events,
+        logs: &MadeLogs(made()),
+        folder: Some(".dirigent/runs/0199c2f4"),
+    };
     std::fs::create_dir_all(&folder)?;
     for format in Format::ALL {
         let begun = Instant::now();

@@ -3,7 +3,9 @@
 use crate::logs::Logs;
 use crate::script_result::ScriptResult;
 use crate::summary::Summary;
+use crate::times::Times;
 use crate::{html, json, junit, markdown};
+use dirigent_core::event::Event;
 use dirigent_core::{State, TaskIndex};
 
 /// A form of report.
@@ -54,6 +56,8 @@ impl Format {
 pub struct RunView<'a> {
     /// The run as it stands.
     pub state: &'a State,
+    /// Its events, for what became of earlier attempts; with none, only the last attempt of each task is known.
+    pub events: &'a [Event],
     /// The output of its tasks.
     pub logs: &'a dyn Logs,
     /// The run's folder as a person would type it, for the commands the report suggests; `None` where there is none.
@@ -78,7 +82,13 @@ impl RunView<'_> {
     pub fn render(&self, format: Format) -> Option<String> {
         let summary = self.summary()?;
         Some(match format {
-            Format::Html => html::render(self.state, &summary, self.logs, self.folder),
+            Format::Html => html::render(
+                self.state,
+                &Times::new(self.state, self.events),
+                &summary,
+                self.logs,
+                self.folder,
+            ),
             Format::Md => markdown::render(&summary, self.folder),
             Format::Junit => junit::render(&summary, self.logs),
             Format::Json => json::summary(&summary),

@@ -10,6 +10,7 @@ use crate::escape::{Escaped, base64};
 use crate::logs::Logs;
 use crate::summary::Summary;
 use crate::svg::style_on_page;
+use crate::times::Times;
 use dirigent_core::State;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -18,15 +19,22 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
 /// Writes the page. It is meant to lie in the run's folder: its links to logs are relative.
-pub(crate) fn render(state: &State, summary: &Summary, logs: &dyn Logs, folder: Option<&str>) -> String {
+pub(crate) fn render(
+    state: &State,
+    times: &Times,
+    summary: &Summary,
+    logs: &dyn Logs,
+    folder: Option<&str>,
+) -> String {
     let mut out = String::with_capacity((32 << 10) + summary.tasks.len() * 512);
-    write(&mut out, state, summary, logs, folder).expect("writing to memory cannot fail");
+    write(&mut out, state, times, summary, logs, folder).expect("writing to memory cannot fail");
     out
 }
 
 fn write(
     out: &mut String,
     state: &State,
+    times: &Times,
     summary: &Summary,
     logs: &dyn Logs,
     folder: Option<&str>,
@@ -36,9 +44,9 @@ fn write(
     head::write(out, summary)?;
     head::trouble(out, summary, folder)?;
     if let Some(drawing) = &drawing {
-        graph::write(out, drawing)?;
+        graph::write(out, drawing, times)?;
     }
-    timeline::write(out, summary)?;
+    timeline::write(out, state, times, summary)?;
     tasks::write(out, summary, logs)?;
     close(out, summary)
 }

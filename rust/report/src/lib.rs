@@ -19,6 +19,7 @@ mod dot;
 pub mod picture;
 mod cell;
 pub mod summary;
+mod times;
 pub mod script_result;
 pub mod json;
 mod markdown;

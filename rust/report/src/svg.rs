@@ -10,6 +10,7 @@ use crate::escape::Xml;
 use crate::layout::{Area, Direction, Graph, Layout, Point, Route, Size, Spacing, layout};
 use crate::quantity::grouped;
 use crate::sentence::status_words;
+use dirigent_core::TaskIndex;
 use dirigent_core::state::TaskStatus;
 use dirigent_core::text::printable;
 pub(crate) use look::style_on_page;
@@ -73,9 +74,18 @@ pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
     out
 }
 
-/// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3.
-pub(crate) fn draw_on_page(drawing: &Drawing, out: &mut dyn Write) -> Result {
-    let picture = Picture::new(drawing, true);
+/// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
+/// are marked.
+pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
+    let mut picture = Picture::new(drawing, true);
+    let node_of = |task: &TaskIndex| {
+        let holds = |node: &Node| node.kind != NodeKind::Whole && node.tasks.contains(task);
+        let is_whole = |node: &Node| !node.is_stage_drawn() && node.tasks.first() == Some(task);
+        let place = drawing.nodes.iter().position(holds);
+        place.or_else(|| drawing.nodes.iter().position(is_whole)).and_then(|node| u32::try_from(node).ok())
+    };
+    let nodes: Vec<Option<u32>> = path.iter().map(node_of).collect();
+    picture.path = nodes.windows(2).filter_map(|pair| Some((pair[0]?, pair[1]?))).collect();
     let Size { width, height } = picture.size;
     writeln!(
         out,
@@ -92,6 +102,7 @@ struct Picture<'a> {
     direction: Direction,
     size: Size,
     is_on_page: bool,
+    path: Vec<(u32, u32)>,
 }
 
 impl<'a> Picture<'a> {
@@ -112,7 +123,7 @@ impl<'a> Picture<'a> {
             // Outlines are drawn half outside; the edges of folded cards stand out by four.
             let size =
                 Size { width: layout.size.width.ceil() + 7.0, height: layout.size.height.ceil() + 7.0 };
-            return Self { drawing, layout, direction, size, is_on_page };
+            return Self { drawing, layout, direction, size, is_on_page, path: Vec::new() };
         }
         let least = text_width(&drawing.name, 15.0).min(600.0).max(text_width(&drawing.sentence, 12.0));
         let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>();
@@ -120,7 +131,7 @@ impl<'a> Picture<'a> {
         let foot = if drawing.counts.is_empty() && drawing.folded == 0 { 0.0 } else { LEGEND_HEIGHT };
         let height = layout.size.height + TITLE_HEIGHT + foot + 2.0 * MARGIN;
         let size = Size { width: width.ceil(), height: height.ceil() };
-        Self { drawing, layout, direction, size, is_on_page }
+        Self { drawing, layout, direction, size, is_on_page, path: Vec::new() }
     }
 
     fn write(&self, out: &mut String, theme: Theme) -> Result {
@@ -156,13 +167,18 @@ impl<'a> Picture<'a> {
         }
         let nodes = || self.drawing.nodes.iter().zip(&self.layout.nodes);
         for (node, area) in nodes().filter(|(node, _)| node.kind == NodeKind::Whole) {
-            self.linked(out, node, |out| whole(out, node, area))?;
+            self.linked(out, node, |out| whole(out, node, area, self.lines_told()))?;
         }
         self.edges(out)?;
         for (node, area) in nodes().filter(|(node, _)| node.kind != NodeKind::Whole) {
-            self.linked(out, node, |out| leaf(out, node, area))?;
+            self.linked(out, node, |out| leaf(out, node, area, self.lines_told()))?;
         }
         if by > 0.0 { writeln!(out, "</g>") } else { Ok(()) }
+    }
+
+    /// How much is told of a node on demand: a page has the rest elsewhere.
+    fn lines_told(&self) -> usize {
+        if self.is_on_page { 2 } else { usize::MAX }
     }
 
     /// On a page a node leads to its task. One that stands for several names all of them.
@@ -189,6 +205,12 @@ impl<'a> Picture<'a> {
         out.write_str("<path class=\"edges\" d=\"")?;
         for route in routes.clone() {
             self.curve(out, route)?;
+        }
+        if !self.path.is_empty() {
+            out.write_str("\"/>\n<path class=\"edges critical\" d=\"")?;
+            for route in routes.clone().filter(|route| self.path.contains(&(route.from, route.to))) {
+                self.curve(out, route)?;
+            }
         }
         out.write_str("\"/>\n<path class=\"heads\" d=\"")?;
         for route in routes {
@@ -285,8 +307,8 @@ impl<'a> Picture<'a> {
 }
 
 /// A task that consists of others, or a stage: a frame with a heading.
-fn whole(out: &mut dyn Write, node: &Node, area: &Area) -> Result {
-    open(out, node, area, "whole")?;
+fn whole(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
+    open(out, node, area, "whole", lines)?;
     let Size { width, height } = area.size;
     write!(out, "<rect class=\"frame\" width=\"{}\" height=\"{}\" rx=\"9\"/>", n(width), n(height))?;
     let mut x = INSET;
@@ -305,9 +327,9 @@ fn whole(out: &mut dyn Write, node: &Node, area: &Area) -> Result {
 }
 
 /// A task, or what is folded into one node: a card.
-fn leaf(out: &mut dyn Write, node: &Node, area: &Area) -> Result {
+fn leaf(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
     let is_folded = node.kind == NodeKind::Folded;
-    open(out, node, area, if is_folded { "folded" } else { "task" })?;
+    open(out, node, area, if is_folded { "folded" } else { "task" }, lines)?;
     let Size { width, height } = area.size;
     if is_folded {
         // The edges of more cards behind the first one.
@@ -344,11 +366,11 @@ fn leaf(out: &mut dyn Write, node: &Node, area: &Area) -> Result {
 }
 
 /// Opens the group of a node, with what is told of it on demand.
-fn open(out: &mut dyn Write, node: &Node, area: &Area, kind: &str) -> Result {
+fn open(out: &mut dyn Write, node: &Node, area: &Area, kind: &str, lines: usize) -> Result {
     let status = node.status.map_or("declared", TaskStatus::name);
     let (x, y) = (n(area.at.x), n(area.at.y));
     write!(out, "<g class=\"{kind} {status}\" transform=\"translate({x} {y})\"><title>")?;
-    for (i, line) in node.about.iter().enumerate() {
+    for (i, line) in node.about.iter().take(lines).enumerate() {
         let line: String = printable(line).chars().take(MOST_TOLD).collect();
         write!(out, "{}{}", if i > 0 { "\n" } else { "" }, Xml(&line))?;
     }

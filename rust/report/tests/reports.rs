@@ -105,7 +105,9 @@ fn every_fate() -> Vec<Result<Outcome, SkipReason>> {
 }
 
 fn render(state: &State, format: Format) -> String {
-    RunView { state, logs: &EvilLogs, folder: Some("runs/r 1") }.render(format).expect("the run has events")
+    RunView { state, events: &[], logs: &EvilLogs, folder: Some("runs/r 1") }
+        .render(format)
+        .expect("the run has events")
 }
 
 #[test]
@@ -164,7 +166,10 @@ fn a_run_that_was_broken_off_has_no_success_in_it() {
 #[test]
 fn a_run_without_events_has_no_report() {
     let state = State::default();
-    assert_eq!(RunView { state: &state, logs: &NoLogs, folder: None }.render(Format::Html), None);
+    assert_eq!(
+        RunView { state: &state, events: &[], logs: &NoLogs, folder: None }.render(Format::Html),
+        None
+    );
 }
 
 #[test]

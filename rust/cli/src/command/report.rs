@@ -22,7 +22,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<i32, CliError> {
     let Recorded { folder, state, .. } = read_run(args.run.as_deref(), &state_dir, &surroundings)?;
     if args.json {
         let logs = LogFolder { folder: &folder, state: &state };
-        let view = RunView { state: &state, logs: &logs, folder: folder.to_str() };
+        let view = RunView { state: &state, events: &[], logs: &logs, folder: folder.to_str() };
         terminal::print(&view.render(Format::Json).unwrap_or_default());
         return Ok(exit::OK);
     }

@@ -2,6 +2,7 @@
 
 use crate::drawing::{Detail, Drawing};
 use crate::svg::draw_on_page;
+use crate::times::Times;
 use dirigent_core::State;
 use std::fmt::{Result, Write};
 
@@ -12,9 +13,9 @@ pub(super) fn drawing(state: &State) -> Option<Drawing> {
 }
 
 /// Writes the graph.
-pub(super) fn write(out: &mut dyn Write, drawing: &Drawing) -> Result {
+pub(super) fn write(out: &mut dyn Write, drawing: &Drawing, times: &Times) -> Result {
     writeln!(out, "<section id=graph>\n<h2>Graph</h2>\n<div class=graph>")?;
-    draw_on_page(drawing, out)?;
+    draw_on_page(drawing, &times.path, out)?;
     writeln!(out, "</div>")?;
     let folded = drawing.folded_words();
     if !folded.is_empty() {
