@@ -1,4 +1,4 @@
-"""Graph and timeline in the page of a run, in a real browser: what they show, and that they and the table select together."""
+"""Graph, timeline and runs before in the page of a run, in a real browser; graph, timeline and table select together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser import Page
 from tests.children import DEADLINE_S, only_run
+from tests.test_page import FAINT
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -149,7 +150,7 @@ def test_each_attempt_is_a_bar_and_the_delay_between_them_is_seen(report: Page) 
     places = """[".chart a rect.failed", ".chart line.delay", ".chart a rect.completed"].map(place => {
         const row = document.querySelector(".chart line.delay").getBoundingClientRect().top;
         const all = [...document.querySelectorAll(place)].map(it => it.getBoundingClientRect());
-        const { left, right } = all.find(it => Math.abs(it.top - row) < 20);
+        const { left, right } = all.find(it => it.top - 1 <= row && row <= it.bottom + 1);
         return [left, right];
     })"""
     (_, failed_end), (delay_start, delay_end), (completed_start, _) = report.evaluate(places)
@@ -190,3 +191,50 @@ def test_a_reused_task_is_seen_where_that_was_known(program: Path, tmp_path: Pat
     page.click('document.querySelector(".chart .reused")')
     page.wait_for(SELECTED, selected("a"))
     assert "1 reused" in page.evaluate('document.querySelector(".timeline .legend").textContent')
+
+
+# --- what it was given, and the runs before -------------------------------------------------------
+
+
+def test_the_parameters_and_the_file_are_told(program: Path, tmp_path: Path, page: Page) -> None:
+    text = "params: {day: {type: string, default: monday}, n: [1, 2]}\ntasks: {a: {shell: 'true'}}\n"
+    folder = carry_out(program, tmp_path, text, "--param", "day=<b>tuesday</b>")
+    page.go((folder / "report.html").as_uri())
+    given = """[...document.querySelectorAll(".given div")].map(it =>
+        [it.querySelector("dt").textContent, it.querySelector("code").textContent])"""
+    assert page.evaluate(given) == [
+        ["Workflow file", str(tmp_path / "nightly.yaml")],
+        ["day", "<b>tuesday</b>"],
+        ["n", "[1,2]"],
+    ]
+
+
+def test_the_runs_before_are_compared_with(program: Path, tmp_path: Path, page: Page) -> None:
+    text = "params: {s: 0}\ntasks: {a: {shell: 'sleep ${{ params.s }}'}, b: {shell: 'true'}}\n"
+    first = carry_out(program, tmp_path, text)
+    page.go((first / "report.html").as_uri())
+    assert page.evaluate("document.querySelector('#past')") is None, "there was none before"
+    for seconds in ("0", "3"):
+        command = [program, "run", tmp_path / "nightly.yaml", "--state-dir", tmp_path / "state"]
+        argv = [*command, "--report", "html", "--param", f"s={seconds}"]
+        subprocess.run(argv, check=True, capture_output=True, timeout=DEADLINE_S, cwd=tmp_path)
+    newest = max((tmp_path / "state/runs").iterdir(), key=lambda folder: folder.name)
+    page.go((newest / "report.html").as_uri())
+    heights = """[...document.querySelectorAll(".spark rect")].map(it => it.getBoundingClientRect().height)"""
+    bars = page.evaluate(heights)
+    assert len(bars) == 3 and bars[2] == max(bars) > 30
+    assert "times as long: the median of 2 runs before is" in page.evaluate(
+        "document.querySelector('.past p').textContent"
+    )
+    changed = "document.querySelector('#past .also li').textContent"
+    assert page.evaluate(changed).startswith("a 3."), "what changed most comes first"
+    command = [program, "report", first, "--format", "html", "--state-dir", tmp_path / "state"]
+    subprocess.run(command, check=True, capture_output=True, timeout=DEADLINE_S, cwd=tmp_path)
+    page.go((first / "report.html").as_uri())
+    assert page.evaluate("document.querySelector('#past')") is None, "later runs were not before it"
+
+
+def test_all_text_of_it_stands_out(report: Page) -> None:
+    for scheme in ("light", "dark"):
+        report.emulate_media(prefers_color_scheme=scheme)
+        report.wait_for(FAINT, [])

@@ -1,12 +1,12 @@
 //! Writes the reports of a made-up run into a folder, to look at: `cargo run -p dirigent-report --example sample --
 //! FOLDER [TASKS]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat.
 
-use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::event::{Event, Fact, Origin, SkipReason, Source, Verdict};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
-use dirigent_report::{Format, Logs, RunView, StreamName};
+use dirigent_report::{Format, Logs, PastRun, RunView, StreamName};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -104,7 +104,13 @@ fn events(count: usize) -> Vec<Event> {
                 pid: 4711,
                 root: Some(OsText::from("/srv/etl")),
                 utc_offset_min: 60,
-                ..Origin::default()
+                source: Some(Arc::new(Source {
+                    path: OsText::from("/srv/etl/nightly.yaml"),
+                    entry: None,
+                    text: "".into(),
+                    params: r#"{"day": "2026-11-20", "regions": ["north", "south"]}"#.into(),
+                    files: Vec::new(),
+                })),
             }),
         },
     )];
@@ -225,9 +231,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count = args.next().map_or(Ok(12), |count| count.parse())?;
     let events = events(count);
     let state = State::fold(&events);
+    let past: Vec<PastRun> = [6.1, 6.4, 5.9, 12.7, 6.2, 6.0, 6.3]
+        .into_iter()
+        .map(|elapsed_s| PastRun {
+            run: format!("before-{elapsed_s}"),
+            status: if elapsed_s > 10.0 { "failed" } else { "succeeded" }.to_owned(),
+            elapsed_s,
+            tasks: [("transform/join.py".to_owned(), 2.1), ("report/render.py".to_owned(), 5.5)].into(),
+        })
+        .collect();
     let view = RunView {
         state: &state,
         events: &events,
+        past: &past,
         logs: &MadeLogs(made()),
         folder: Some(".dirigent/runs/0199c2f4"),
     };

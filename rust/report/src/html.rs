@@ -4,10 +4,12 @@
 mod head;
 mod graph;
 mod timeline;
+mod given;
 mod tasks;
 
 use crate::escape::{Escaped, base64};
 use crate::logs::Logs;
+use crate::past::PastRun;
 use crate::summary::Summary;
 use crate::svg::style_on_page;
 use crate::times::Times;
@@ -18,27 +20,25 @@ use std::fmt;
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
+/// What the page is made of.
+pub(crate) struct Page<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) times: &'a Times,
+    pub(crate) summary: &'a Summary,
+    pub(crate) past: &'a [PastRun],
+    pub(crate) logs: &'a dyn Logs,
+    pub(crate) folder: Option<&'a str>,
+}
+
 /// Writes the page. It is meant to lie in the run's folder: its links to logs are relative.
-pub(crate) fn render(
-    state: &State,
-    times: &Times,
-    summary: &Summary,
-    logs: &dyn Logs,
-    folder: Option<&str>,
-) -> String {
-    let mut out = String::with_capacity((32 << 10) + summary.tasks.len() * 512);
-    write(&mut out, state, times, summary, logs, folder).expect("writing to memory cannot fail");
+pub(crate) fn render(page: &Page<'_>) -> String {
+    let mut out = String::with_capacity((32 << 10) + page.summary.tasks.len() * 512);
+    write(&mut out, page).expect("writing to memory cannot fail");
     out
 }
 
-fn write(
-    out: &mut String,
-    state: &State,
-    times: &Times,
-    summary: &Summary,
-    logs: &dyn Logs,
-    folder: Option<&str>,
-) -> fmt::Result {
+fn write(out: &mut String, page: &Page<'_>) -> fmt::Result {
+    let Page { state, times, summary, past, logs, folder } = *page;
     let drawing = graph::drawing(state);
     open(out, summary, drawing.is_some())?;
     head::write(out, summary)?;
@@ -47,6 +47,8 @@ fn write(
         graph::write(out, drawing, times)?;
     }
     timeline::write(out, state, times, summary)?;
+    given::past(out, summary, past)?;
+    given::parameters(out, state)?;
     tasks::write(out, summary, logs)?;
     close(out, summary)
 }

@@ -105,7 +105,7 @@ fn every_fate() -> Vec<Result<Outcome, SkipReason>> {
 }
 
 fn render(state: &State, format: Format) -> String {
-    RunView { state, events: &[], logs: &EvilLogs, folder: Some("runs/r 1") }
+    RunView { state, events: &[], past: &[], logs: &EvilLogs, folder: Some("runs/r 1") }
         .render(format)
         .expect("the run has events")
 }
@@ -167,7 +167,7 @@ fn a_run_that_was_broken_off_has_no_success_in_it() {
 fn a_run_without_events_has_no_report() {
     let state = State::default();
     assert_eq!(
-        RunView { state: &state, events: &[], logs: &NoLogs, folder: None }.render(Format::Html),
+        RunView { state: &state, events: &[], past: &[], logs: &NoLogs, folder: None }.render(Format::Html),
         None
     );
 }
