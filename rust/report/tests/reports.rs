@@ -234,3 +234,14 @@ fn a_format_is_found_by_its_name() {
     }
     assert_eq!(Format::from_name("pdf"), None);
 }
+
+#[test]
+fn a_page_stays_small_where_one_of_ten_tasks_did_not_complete() {
+    for (tasks, most_bytes) in [(100, 200_000), (10_000, 5_000_000)] {
+        let completed = std::iter::repeat_n(Ok(Outcome::Succeeded { exit_code: 0 }), 81);
+        let fates: Vec<_> = every_fate().into_iter().chain(completed).cycle().take(tasks).collect();
+        let state = run(&fates, |i| format!("shard-{i:05}/transform/clean.py"), Some(Verdict::Failed));
+        let bytes = render(&state, Format::Html).len();
+        assert!(bytes <= most_bytes, "{tasks} tasks: {bytes} bytes");
+    }
+}
