@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import Browser, Page
 from tests.children import Ledger
 from tests.fault_matrix import FaultMatrix
 
@@ -79,3 +80,24 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger")
     yield ledger
     ledger.end_all()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all these tests; nothing of it is left afterwards."""
+    chromium = find_tool("chromium")
+    assert chromium is not None
+    browser = Browser(chromium, tmp_path_factory.mktemp("chromium"))
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page; whatever was opened in it, nothing may have gone wrong there."""
+    with browser.page() as page:
+        yield page
+        page.evaluate("1")  # what went wrong before this has been told when it is answered
+        assert page.errors == []

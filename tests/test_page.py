@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser, Page
+from tests.browser import Page
 from tests.children import DEADLINE_S, only_run, write_script
-from tests.conftest import find_tool
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -53,27 +52,6 @@ SCROLLED = f"""async () => {{
 }}"""
 
 LIGHT, DARK = "rgb(250, 249, 247)", "rgb(21, 25, 29)"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for all these tests; nothing of it is left afterwards."""
-    chromium = find_tool("chromium")
-    assert chromium is not None
-    browser = Browser(chromium, tmp_path_factory.mktemp("chromium"))
-    try:
-        yield browser
-    finally:
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page; whatever was opened in it, nothing may have gone wrong there."""
-    with browser.page() as page:
-        yield page
-        page.evaluate("1")  # what went wrong before this has been told when it is answered
-        assert page.errors == []
 
 
 def run(program: Path, folder: Path, scripts: dict[str, str], settings: str = "") -> Path:

@@ -343,13 +343,14 @@ pub(crate) struct CheckArgs {
 Examples:
   dirigent report                         all reports of the last run, into its folder
   dirigent report last --format md        one of them
+  dirigent report last --format trace     for https://ui.perfetto.dev
   dirigent report .dirigent/runs/0199…    of a run by its folder")]
 pub(crate) struct ReportArgs {
     /// The run: its folder, its id, or `last`
     #[arg(value_name = "RUN", value_hint = ValueHint::DirPath)]
     pub(crate) run: Option<PathBuf>,
 
-    /// Reports to make: html, md, junit, json [default: all]
+    /// Reports to make: html, md, junit, json, trace [default: all but trace]
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub(crate) format: Vec<String>,
 

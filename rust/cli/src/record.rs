@@ -5,13 +5,14 @@ use crate::surroundings::{Surroundings, origin};
 use dirigent_core::event::Event;
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::Action;
-use dirigent_core::state::{State, TaskState};
+use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::{plain_output, printable};
 use dirigent_engine::run::{Asked, attempt_folder};
 use dirigent_journal::{Holder, JournalError, Reader, RunRow, Store};
 use dirigent_project::Config;
-use dirigent_report::quantity::iso;
-use dirigent_report::{Format, Logs, RunView, ScriptResult, StreamName};
+use dirigent_report::quantity::{iso, seconds};
+use dirigent_report::{Format, Logs, PastRun, RunView, ScriptResult, StreamName};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,6 +22,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of each stream that a script's own JSON file holds.
 const RESULT_OUTPUT_BYTES: usize = 1 << 20;
+
+/// With how many runs before it the page of a run compares it.
+const PAST_RUNS: usize = 20;
+/// Of so many of them also each task.
+const PAST_RUNS_WITH_TASKS: usize = 3;
 
 /// The folder in which runs are recorded: the one that was named, else the project's `.dirigent`, else the user's.
 ///
@@ -122,7 +128,12 @@ pub fn tail_bytes(path: &Path, max_bytes: usize) -> Vec<u8> {
 pub fn write_reports(folder: &Path, state: &State, formats: &[Format]) -> Result<Vec<PathBuf>, CliError> {
     let logs = LogFolder { folder, state };
     let shown_folder = folder.to_string_lossy();
-    let view = RunView { state, logs: &logs, folder: Some(&shown_folder) };
+    let has = |format: Format| formats.contains(&format);
+    let reader = (has(Format::Html) || has(Format::Trace)).then(|| reader_around(folder)).flatten();
+    let events = reader.as_ref().and_then(|reader| events_of(reader, state)).unwrap_or_default();
+    let past = reader.filter(|_| has(Format::Html)).and_then(|reader| runs_before(&reader, state));
+    let past = past.unwrap_or_default();
+    let view = RunView { state, events: &events, past: &past, logs: &logs, folder: Some(&shown_folder) };
     let mut written = Vec::with_capacity(formats.len());
     for format in formats {
         let text = view.render(*format).ok_or_else(|| CliError::Nothing {
@@ -137,6 +148,48 @@ pub fn write_reports(folder: &Path, state: &State, formats: &[Format]) -> Result
         }
     }
     Ok(written)
+}
+
+/// What is recorded in the state folder that a run's folder lies in. Reports tell less where it cannot be read.
+fn reader_around(folder: &Path) -> Option<Reader> {
+    Reader::open(folder.parent()?.parent()?).ok()
+}
+
+fn events_of(reader: &Reader, state: &State) -> Option<Vec<Event>> {
+    Some(reader.recorded(&state.header()?.run).ok()?.events)
+}
+
+/// The runs of the same workflow that ended before this one began, the oldest first. Only of the newest few it is looked up
+/// how long their tasks took.
+fn runs_before(reader: &Reader, state: &State) -> Option<Vec<PastRun>> {
+    let header = state.header()?;
+    let rows = reader.runs(PAST_RUNS + 1, Some(&header.workflow)).ok()?;
+    let is_before = |row: &&RunRow| row.id != header.run && row.created_at_ms <= header.created_at_ms;
+    let mut past: Vec<PastRun> = Vec::new();
+    for row in rows.iter().filter(is_before).take(PAST_RUNS) {
+        let (Some(ended_at_ms), Some(verdict)) = (row.ended_at_ms, &row.verdict) else { continue };
+        let is_new = past.len() < PAST_RUNS_WITH_TASKS;
+        past.push(PastRun {
+            run: row.id.to_string(),
+            status: verdict.clone(),
+            elapsed_s: (ended_at_ms - row.created_at_ms).max(0) as f64 / 1e3,
+            tasks: if is_new { times_of_tasks(reader, &row.id) } else { HashMap::new() },
+        });
+    }
+    past.reverse();
+    Some(past)
+}
+
+/// How long the tasks of a run took that were carried out in it and completed.
+fn times_of_tasks(reader: &Reader, run: &RunId) -> HashMap<String, f64> {
+    let events = reader.recorded(run).map(|recorded| recorded.events).unwrap_or_default();
+    let state = State::fold(&events);
+    let completed = |task: &&TaskState| task.status == TaskStatus::Completed && task.reused.is_none();
+    let took = |task: &TaskState| {
+        let wall_us = task.ended.as_ref().map(|ended| ended.usage.wall_us).filter(|us| *us > 0)?;
+        Some((task.spec.name.to_string(), seconds(wall_us)))
+    };
+    state.tasks().iter().filter(completed).filter_map(took).collect()
 }
 
 /// One file a script, in a folder that takes its place whole: a rename for each of thousands costs more than the rest.

@@ -295,6 +295,9 @@ fn changes(old: &PartList, new: &PartList) -> Vec<String> {
     changes
 }
 
+/// Why tasks have to run, by their places.
+pub type Reasons = Vec<(TaskIndex, String)>;
+
 /// What a run of a workflow would take over, as far as that can be told before it runs; and why the others that might have been
 /// have to run, by their tasks.
 ///
@@ -305,7 +308,7 @@ pub fn foreseen(
     workflow: &Workflow,
     known: &[Input],
     state_dir: &Path,
-) -> Result<(Vec<Input>, Vec<(TaskIndex, String)>), CliError> {
+) -> Result<(Vec<Input>, Reasons), CliError> {
     let (mut reused, mut reasons) = (known.to_vec(), Vec::new());
     let may_be = |task: &Arc<Task>| task.policy.reuse.is_some() && task.policy.skip.is_none();
     if !has_records(state_dir)? || !workflow.tasks().iter().any(may_be) {

@@ -36,7 +36,7 @@ pub(crate) fn write_report<'py>(
     let write = || -> Result<serde_json::Value, CliError> {
         let state = as_run(&results, run);
         let texts = Texts(&results);
-        let view = RunView { state: &state, logs: &texts, folder: None };
+        let view = RunView { state: &state, events: &[], past: &[], logs: &texts, folder: None };
         for format in [Format::Json, Format::Md] {
             let text = view.render(format).unwrap_or_default();
             record::write_whole(&folder.join(format.file_name()), text.as_bytes())?;

@@ -1,12 +1,12 @@
 //! Writes the reports of a made-up run into a folder, to look at: `cargo run -p dirigent-report --example sample --
 //! FOLDER [TASKS]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat.
 
-use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::event::{Event, Fact, Origin, SkipReason, Source, Verdict};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
-use dirigent_report::{Format, Logs, RunView, StreamName};
+use dirigent_report::{Format, Logs, PastRun, RunView, StreamName};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -104,7 +104,13 @@ fn events(count: usize) -> Vec<Event> {
                 pid: 4711,
                 root: Some(OsText::from("/srv/etl")),
                 utc_offset_min: 60,
-                ..Origin::default()
+                source: Some(Arc::new(Source {
+                    path: OsText::from("/srv/etl/nightly.yaml"),
+                    entry: None,
+                    text: "".into(),
+                    params: r#"{"day": "2026-11-20", "regions": ["north", "south"]}"#.into(),
+                    files: Vec::new(),
+                })),
             }),
         },
     )];
@@ -117,7 +123,14 @@ fn events(count: usize) -> Vec<Event> {
         0 => kinds[kind(i)].name.to_owned(),
         round => format!("shard-{round:04}/{}", kinds[kind(i)].name),
     };
-    let tasks = (0..count).map(|i| command(&name(i), if i == 7 { vec![TaskIndex(3)] } else { Vec::new() }));
+    // Each waits for one or two of a few before it, as stages do.
+    let needs = |i: usize| match i % kinds.len() {
+        3 | 4 => vec![TaskIndex(i as u32 - 3), TaskIndex(i as u32 - 2)],
+        7 | 8 => vec![TaskIndex(i as u32 - 4)],
+        11 => vec![TaskIndex(i as u32 - 7), TaskIndex(i as u32 - 1)],
+        _ => Vec::new(),
+    };
+    let tasks = (0..count).map(|i| command(&name(i), needs(i)));
     facts.push((0, Fact::TasksDeclared { tasks: tasks.map(Arc::new).collect(), parent: None }));
     let mut lanes = [30u64; LANES];
     for i in 0..count {
@@ -129,9 +142,29 @@ fn events(count: usize) -> Vec<Event> {
             }
             Ok(outcome) => {
                 let wall_ms = made.wall_ms * (80 + (i as u64 * 37) % 50) / 100;
-                facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt: 1 }));
+                if i % 12 == 10 {
+                    let from = RunId::try_from("0199c2f4-7b1e-7000-8000-000000000000".to_owned());
+                    let from = from.expect("a valid id");
+                    let reused =
+                        Fact::TaskReused { task, from, saved_us: 95_000, key: None, logs: None, value: None };
+                    facts.push((lanes[lane] as i64, reused));
+                    continue;
+                }
+                let mut attempt = 1;
+                if i % 12 == 4 {
+                    // The first time it fails, and goes on half a second later.
+                    facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt }));
+                    lanes[lane] += wall_ms / 3;
+                    let retry_at_ms = lanes[lane] as i64 + 500;
+                    let failed =
+                        ended(task, attempt, &Outcome::Failed { exit_code: 1 }, wall_ms / 3, "no answer");
+                    facts.push((lanes[lane] as i64, retried(failed, CREATED_AT_MS + retry_at_ms)));
+                    lanes[lane] += 500;
+                    attempt = 2;
+                }
+                facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt }));
                 lanes[lane] += wall_ms;
-                facts.push((lanes[lane] as i64, ended(task, outcome, wall_ms, made.last_lines)));
+                facts.push((lanes[lane] as i64, ended(task, attempt, outcome, wall_ms, made.last_lines)));
                 lanes[lane] += 4;
             }
         }
@@ -143,13 +176,20 @@ fn events(count: usize) -> Vec<Event> {
     (0u64..).zip(facts).map(event).collect()
 }
 
-fn ended(task: TaskIndex, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
+fn retried(mut ended: Fact, at_ms: i64) -> Fact {
+    if let Fact::AttemptEnded { retry_at_ms, .. } = &mut ended {
+        *retry_at_ms = Some(at_ms);
+    }
+    ended
+}
+
+fn ended(task: TaskIndex, attempt: u32, outcome: &Outcome, wall_ms: u64, last_lines: &str) -> Fact {
     let started = !matches!(outcome, Outcome::CouldNotStart { .. });
     let bytes = if task.0 == 4 { 300 << 20 } else { 800 + u64::from(task.0 % 7) * 311 };
     let stream = |bytes: u64| Box::new(Stream { bytes, kept_bytes: bytes.min(64 << 20), error: None });
     Fact::AttemptEnded {
         task,
-        attempt: 1,
+        attempt,
         outcome: outcome.clone(),
         usage: Usage {
             wall_us: wall_ms * 1_000,
@@ -189,8 +229,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().ok_or("name a folder")?;
     let count = args.next().map_or(Ok(12), |count| count.parse())?;
-    let state = State::fold(&events(count));
-    let view = RunView { state: &state, logs: &MadeLogs(made()), folder: Some(".dirigent/runs/0199c2f4") };
+    let events = events(count);
+    let state = State::fold(&events);
+    let past: Vec<PastRun> = [6.1, 6.4, 5.9, 12.7, 6.2, 6.0, 6.3]
+        .into_iter()
+        .map(|elapsed_s| PastRun {
+            run: format!("before-{elapsed_s}"),
+            status: if elapsed_s > 10.0 { "failed" } else { "succeeded" }.to_owned(),
+            elapsed_s,
+            tasks: [("transform/join.py".to_owned(), 2.1), ("report/render.py".to_owned(), 5.5)].into(),
+        })
+        .collect();
+    let view = RunView {
+        state: &state,
+        events: &events,
+        past: &past,
+        logs: &MadeLogs(made()),
+        folder: Some(".dirigent/runs/0199c2f4"),
+    };
     std::fs::create_dir_all(&folder)?;
     for format in Format::ALL {
         let begun = Instant::now();

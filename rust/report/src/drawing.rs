@@ -91,6 +91,8 @@ pub struct Node {
     pub counts: Vec<(TaskStatus, usize)>,
     /// The tasks that it stands for.
     pub tasks: Vec<TaskIndex>,
+    #[serde(skip)]
+    is_stage: bool,
 }
 
 /// A task as it is looked at here.
@@ -101,6 +103,13 @@ struct Seen<'a> {
     /// A part of an attempt that was given up is not drawn.
     is_drawn: bool,
     ran: Option<(&'a State, &'a TaskState)>,
+}
+
+impl Node {
+    /// Whether it is only the frame around the tasks of a stage, each of which is drawn.
+    pub(crate) fn is_stage_drawn(&self) -> bool {
+        self.kind == NodeKind::Whole && self.is_stage
+    }
 }
 
 impl Drawing {
@@ -264,6 +273,7 @@ fn of_task(seen: &[Seen<'_>], group: &fold::Group) -> Node {
         about,
         counts,
         tasks: group.tasks.iter().copied().map(TaskIndex).collect(),
+        is_stage: group.stage.is_some(),
     }
 }
 
@@ -282,6 +292,7 @@ fn stage(seen: &[Seen<'_>], group: &fold::Group, number: usize) -> Node {
         note: with_trouble(count, &counts),
         counts,
         tasks: group.tasks.iter().copied().map(TaskIndex).collect(),
+        is_stage: group.stage.is_some(),
     }
 }
 

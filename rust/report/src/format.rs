@@ -1,9 +1,13 @@
 //! The formats a run can be reported in, and the one door to all of them.
 
+use crate::html::Page;
 use crate::logs::Logs;
+use crate::past::PastRun;
 use crate::script_result::ScriptResult;
 use crate::summary::Summary;
-use crate::{html, json, junit, markdown};
+use crate::times::Times;
+use crate::{html, json, junit, markdown, trace};
+use dirigent_core::event::Event;
 use dirigent_core::{State, TaskIndex};
 
 /// A form of report.
@@ -17,11 +21,16 @@ pub enum Format {
     Junit,
     /// The summary as JSON.
     Json,
+    /// A trace, as Perfetto and Chrome show it. It is made only where it is asked for.
+    Trace,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] = [Self::Html, Self::Md, Self::Junit, Self::Json];
+    pub const ALL: [Self; 5] = [Self::Html, Self::Md, Self::Junit, Self::Json, Self::Trace];
+
+    /// Those that are made where none is named.
+    pub const USUAL: [Self; 4] = [Self::Html, Self::Md, Self::Junit, Self::Json];
 
     /// Its name, as typed.
     pub fn name(self) -> &'static str {
@@ -30,6 +39,7 @@ impl Format {
             Self::Md => "md",
             Self::Junit => "junit",
             Self::Json => "json",
+            Self::Trace => "trace",
         }
     }
 
@@ -45,6 +55,7 @@ impl Format {
             Self::Md => "summary.md",
             Self::Junit => "junit.xml",
             Self::Json => "summary.json",
+            Self::Trace => "trace.json",
         }
     }
 }
@@ -54,6 +65,10 @@ impl Format {
 pub struct RunView<'a> {
     /// The run as it stands.
     pub state: &'a State,
+    /// Its events, for what became of earlier attempts; with none, only the last attempt of each task is known.
+    pub events: &'a [Event],
+    /// The runs of its workflow before it, the oldest first.
+    pub past: &'a [PastRun],
     /// The output of its tasks.
     pub logs: &'a dyn Logs,
     /// The run's folder as a person would type it, for the commands the report suggests; `None` where there is none.
@@ -78,10 +93,18 @@ impl RunView<'_> {
     pub fn render(&self, format: Format) -> Option<String> {
         let summary = self.summary()?;
         Some(match format {
-            Format::Html => html::render(&summary, self.logs, self.folder),
+            Format::Html => html::render(&Page {
+                state: self.state,
+                times: &Times::new(self.state, self.events),
+                summary: &summary,
+                past: self.past,
+                logs: self.logs,
+                folder: self.folder,
+            }),
             Format::Md => markdown::render(&summary, self.folder),
             Format::Junit => junit::render(&summary, self.logs),
             Format::Json => json::summary(&summary),
+            Format::Trace => trace::render(self.state, &Times::new(self.state, self.events), &summary),
         })
     }
 }

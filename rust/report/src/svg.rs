@@ -1,6 +1,7 @@
 //! A picture as SVG that stands alone: no script, no font, no request, and no id that a second picture could have too.
 //!
-//! States differ by shape as well as by colour; text is text, and what does not fit is told on demand.
+//! States differ by shape as well as by colour; text is text, and what does not fit is told on demand. As a part of a page
+//! it has neither heading nor colours of its own, and its nodes lead to their tasks.
 
 mod look;
 
@@ -9,8 +10,10 @@ use crate::escape::Xml;
 use crate::layout::{Area, Direction, Graph, Layout, Point, Route, Size, Spacing, layout};
 use crate::quantity::grouped;
 use crate::sentence::status_words;
+use dirigent_core::TaskIndex;
 use dirigent_core::state::TaskStatus;
 use dirigent_core::text::printable;
+pub(crate) use look::style_on_page;
 use look::{mark, style};
 use std::fmt::{Result, Write};
 use unicode_width::UnicodeWidthChar;
@@ -65,10 +68,32 @@ const SPACING: Spacing = Spacing { nodes: 14.0, layers: 44.0, padding: 14.0, hea
 
 /// Draws it.
 pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
-    let picture = Picture::new(drawing);
+    let picture = Picture::new(drawing, false);
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
     picture.write(&mut out, theme).expect("writing to memory cannot fail");
     out
+}
+
+/// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
+/// are marked.
+pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
+    let mut picture = Picture::new(drawing, true);
+    let node_of = |task: &TaskIndex| {
+        let holds = |node: &Node| node.kind != NodeKind::Whole && node.tasks.contains(task);
+        let is_whole = |node: &Node| !node.is_stage_drawn() && node.tasks.first() == Some(task);
+        let place = drawing.nodes.iter().position(holds);
+        place.or_else(|| drawing.nodes.iter().position(is_whole)).and_then(|node| u32::try_from(node).ok())
+    };
+    let nodes: Vec<Option<u32>> = path.iter().map(node_of).collect();
+    picture.path = nodes.windows(2).filter_map(|pair| Some((pair[0]?, pair[1]?))).collect();
+    let Size { width, height } = picture.size;
+    writeln!(
+        out,
+        "<svg class=\"dirigent-graph dg-page\" role=\"group\" aria-label=\"Graph: who waits for whom\" \
+         width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
+    )?;
+    picture.drawn(out, 1.0)?;
+    out.write_str("</svg>\n")
 }
 
 struct Picture<'a> {
@@ -76,10 +101,12 @@ struct Picture<'a> {
     layout: Layout,
     direction: Direction,
     size: Size,
+    is_on_page: bool,
+    path: Vec<(u32, u32)>,
 }
 
 impl<'a> Picture<'a> {
-    fn new(drawing: &'a Drawing) -> Self {
+    fn new(drawing: &'a Drawing, is_on_page: bool) -> Self {
         let graph = Graph {
             sizes: sizes(drawing),
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
@@ -92,16 +119,23 @@ impl<'a> Picture<'a> {
         let [right, down] = both;
         // To the right names read best: somewhat too large does not matter.
         let (layout, direction) = if too_large(&right) <= too_large(&down).max(1.3) { right } else { down };
+        if is_on_page {
+            // Outlines are drawn half outside; the edges of folded cards stand out by four.
+            let size =
+                Size { width: layout.size.width.ceil() + 7.0, height: layout.size.height.ceil() + 7.0 };
+            return Self { drawing, layout, direction, size, is_on_page, path: Vec::new() };
+        }
         let least = text_width(&drawing.name, 15.0).min(600.0).max(text_width(&drawing.sentence, 12.0));
         let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>();
         let width = layout.size.width.max(least).max(legend) + 2.0 * MARGIN;
         let foot = if drawing.counts.is_empty() && drawing.folded == 0 { 0.0 } else { LEGEND_HEIGHT };
         let height = layout.size.height + TITLE_HEIGHT + foot + 2.0 * MARGIN;
-        Self { drawing, layout, direction, size: Size { width: width.ceil(), height: height.ceil() } }
+        let size = Size { width: width.ceil(), height: height.ceil() };
+        Self { drawing, layout, direction, size, is_on_page, path: Vec::new() }
     }
 
     fn write(&self, out: &mut String, theme: Theme) -> Result {
-        let Self { drawing, layout, size, .. } = self;
+        let Self { drawing, size, .. } = self;
         let (width, height) = (size.width, size.height);
         let name = printable(&drawing.name);
         write!(
@@ -120,24 +154,63 @@ impl<'a> Picture<'a> {
             Xml(&elided(&drawing.sentence, width - 2.0 * MARGIN, 12.0)),
         )?;
         writeln!(out, "<g transform=\"translate({MARGIN} {})\">", MARGIN + TITLE_HEIGHT)?;
-        let nodes = || drawing.nodes.iter().zip(&layout.nodes);
-        for (node, area) in nodes().filter(|(node, _)| node.kind == NodeKind::Whole) {
-            whole(out, node, area)?;
-        }
-        self.edges(out)?;
-        for (node, area) in nodes().filter(|(node, _)| node.kind != NodeKind::Whole) {
-            leaf(out, node, area)?;
-        }
+        self.drawn(out, 0.0)?;
         writeln!(out, "</g>")?;
         self.legend(out)?;
         out.write_str("</svg>\n")
     }
 
-    fn edges(&self, out: &mut String) -> Result {
+    /// Nodes and edges, moved a little.
+    fn drawn(&self, out: &mut dyn Write, by: f64) -> Result {
+        if by > 0.0 {
+            writeln!(out, "<g transform=\"translate({by} {by})\">")?;
+        }
+        let nodes = || self.drawing.nodes.iter().zip(&self.layout.nodes);
+        for (node, area) in nodes().filter(|(node, _)| node.kind == NodeKind::Whole) {
+            self.linked(out, node, |out| whole(out, node, area, self.lines_told()))?;
+        }
+        self.edges(out)?;
+        for (node, area) in nodes().filter(|(node, _)| node.kind != NodeKind::Whole) {
+            self.linked(out, node, |out| leaf(out, node, area, self.lines_told()))?;
+        }
+        if by > 0.0 { writeln!(out, "</g>") } else { Ok(()) }
+    }
+
+    /// How much is told of a node on demand: a page has the rest elsewhere.
+    fn lines_told(&self) -> usize {
+        if self.is_on_page { 2 } else { usize::MAX }
+    }
+
+    /// On a page a node leads to its task. One that stands for several names all of them.
+    fn linked(
+        &self,
+        out: &mut dyn Write,
+        node: &Node,
+        draw: impl FnOnce(&mut dyn Write) -> Result,
+    ) -> Result {
+        let Some(first) = node.tasks.first().filter(|_| self.is_on_page && !node.is_stage_drawn()) else {
+            return draw(out);
+        };
+        write!(out, "<a href=\"#t{first}\" tabindex=\"-1\"")?;
+        if node.kind == NodeKind::Folded {
+            write!(out, " data-tasks=\"{}\"", places(node.tasks.iter().map(|task| task.0)))?;
+        }
+        out.write_str(">")?;
+        draw(out)?;
+        out.write_str("</a>")
+    }
+
+    fn edges(&self, out: &mut dyn Write) -> Result {
         let routes = self.layout.routes.iter().filter(|route| route.points.len() >= 2);
         out.write_str("<path class=\"edges\" d=\"")?;
         for route in routes.clone() {
             self.curve(out, route)?;
+        }
+        if !self.path.is_empty() {
+            out.write_str("\"/>\n<path class=\"edges critical\" d=\"")?;
+            for route in routes.clone().filter(|route| self.path.contains(&(route.from, route.to))) {
+                self.curve(out, route)?;
+            }
         }
         out.write_str("\"/>\n<path class=\"heads\" d=\"")?;
         for route in routes {
@@ -167,7 +240,7 @@ impl<'a> Picture<'a> {
     }
 
     /// Straight across layers, bent between them, and ending where the head of the arrow begins.
-    fn curve(&self, out: &mut String, route: &Route) -> Result {
+    fn curve(&self, out: &mut dyn Write, route: &Route) -> Result {
         let (mut tip, ahead) = self.tip(route);
         match self.direction {
             Direction::Right => tip.x -= ARROW * ahead,
@@ -234,8 +307,8 @@ impl<'a> Picture<'a> {
 }
 
 /// A task that consists of others, or a stage: a frame with a heading.
-fn whole(out: &mut String, node: &Node, area: &Area) -> Result {
-    open(out, node, area, "whole")?;
+fn whole(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
+    open(out, node, area, "whole", lines)?;
     let Size { width, height } = area.size;
     write!(out, "<rect class=\"frame\" width=\"{}\" height=\"{}\" rx=\"9\"/>", n(width), n(height))?;
     let mut x = INSET;
@@ -254,9 +327,9 @@ fn whole(out: &mut String, node: &Node, area: &Area) -> Result {
 }
 
 /// A task, or what is folded into one node: a card.
-fn leaf(out: &mut String, node: &Node, area: &Area) -> Result {
+fn leaf(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
     let is_folded = node.kind == NodeKind::Folded;
-    open(out, node, area, if is_folded { "folded" } else { "task" })?;
+    open(out, node, area, if is_folded { "folded" } else { "task" }, lines)?;
     let Size { width, height } = area.size;
     if is_folded {
         // The edges of more cards behind the first one.
@@ -293,11 +366,11 @@ fn leaf(out: &mut String, node: &Node, area: &Area) -> Result {
 }
 
 /// Opens the group of a node, with what is told of it on demand.
-fn open(out: &mut String, node: &Node, area: &Area, kind: &str) -> Result {
+fn open(out: &mut dyn Write, node: &Node, area: &Area, kind: &str, lines: usize) -> Result {
     let status = node.status.map_or("declared", TaskStatus::name);
     let (x, y) = (n(area.at.x), n(area.at.y));
     write!(out, "<g class=\"{kind} {status}\" transform=\"translate({x} {y})\"><title>")?;
-    for (i, line) in node.about.iter().enumerate() {
+    for (i, line) in node.about.iter().take(lines).enumerate() {
         let line: String = printable(line).chars().take(MOST_TOLD).collect();
         write!(out, "{}{}", if i > 0 { "\n" } else { "" }, Xml(&line))?;
     }
@@ -367,6 +440,22 @@ fn elided(text: &str, room: f64, px: f64) -> String {
     fits.chain(['…']).collect()
 }
 
+/// Places of tasks as the script of a page reads them: `0-399 402`.
+pub(crate) fn places(tasks: impl Iterator<Item = u32>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for task in tasks {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == task => *last = task,
+            _ => ranges.push((task, task)),
+        }
+    }
+    let words = ranges.into_iter().map(|(first, last)| match last == first {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// A number with at most one digit behind the point.
 fn n(value: f64) -> f64 {
     let rounded = (value * 10.0).round() / 10.0;
@@ -383,6 +472,12 @@ mod tests {
         let cut = elided(&"long name ".repeat(30), 100.0, 13.0);
         assert!(cut.ends_with('…') && text_width(&cut, 13.0) <= 100.0, "{cut}");
         assert_eq!(elided("漢字漢字", 30.0, 13.0), "漢…");
+    }
+
+    #[test]
+    fn places_in_a_row_are_a_range() {
+        assert_eq!(places([0, 1, 2, 5, 7, 8, 3].into_iter()), "0-2 5 7-8 3");
+        assert_eq!(places(std::iter::empty()), "");
     }
 
     #[test]

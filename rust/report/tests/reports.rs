@@ -105,7 +105,9 @@ fn every_fate() -> Vec<Result<Outcome, SkipReason>> {
 }
 
 fn render(state: &State, format: Format) -> String {
-    RunView { state, logs: &EvilLogs, folder: Some("runs/r 1") }.render(format).expect("the run has events")
+    RunView { state, events: &[], past: &[], logs: &EvilLogs, folder: Some("runs/r 1") }
+        .render(format)
+        .expect("the run has events")
 }
 
 #[test]
@@ -164,7 +166,10 @@ fn a_run_that_was_broken_off_has_no_success_in_it() {
 #[test]
 fn a_run_without_events_has_no_report() {
     let state = State::default();
-    assert_eq!(RunView { state: &state, logs: &NoLogs, folder: None }.render(Format::Html), None);
+    assert_eq!(
+        RunView { state: &state, events: &[], past: &[], logs: &NoLogs, folder: None }.render(Format::Html),
+        None
+    );
 }
 
 #[test]
@@ -228,4 +233,15 @@ fn a_format_is_found_by_its_name() {
         assert_eq!(Format::from_name(format.name()), Some(format));
     }
     assert_eq!(Format::from_name("pdf"), None);
+}
+
+#[test]
+fn a_page_stays_small_where_one_of_ten_tasks_did_not_complete() {
+    for (tasks, most_bytes) in [(100, 200_000), (10_000, 5_000_000)] {
+        let completed = std::iter::repeat_n(Ok(Outcome::Succeeded { exit_code: 0 }), 81);
+        let fates: Vec<_> = every_fate().into_iter().chain(completed).cycle().take(tasks).collect();
+        let state = run(&fates, |i| format!("shard-{i:05}/transform/clean.py"), Some(Verdict::Failed));
+        let bytes = render(&state, Format::Html).len();
+        assert!(bytes <= most_bytes, "{tasks} tasks: {bytes} bytes");
+    }
 }

@@ -12,7 +12,7 @@ use dirigent_report::{Format, RunView};
 
 pub(super) fn report(args: &ReportArgs) -> Result<i32, CliError> {
     let formats: Vec<Format> = match args.format.as_slice() {
-        [] => Format::ALL.to_vec(),
+        [] => Format::USUAL.to_vec(),
         names => names.iter().map(|name| format(name)).collect::<Result<_, _>>()?,
     };
     let surroundings = Surroundings::look()?;
@@ -22,7 +22,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<i32, CliError> {
     let Recorded { folder, state, .. } = read_run(args.run.as_deref(), &state_dir, &surroundings)?;
     if args.json {
         let logs = LogFolder { folder: &folder, state: &state };
-        let view = RunView { state: &state, logs: &logs, folder: folder.to_str() };
+        let view = RunView { state: &state, events: &[], past: &[], logs: &logs, folder: folder.to_str() };
         terminal::print(&view.render(Format::Json).unwrap_or_default());
         return Ok(exit::OK);
     }
@@ -35,6 +35,6 @@ pub(super) fn report(args: &ReportArgs) -> Result<i32, CliError> {
 fn format(name: &str) -> Result<Format, CliError> {
     Format::from_name(name).ok_or_else(|| CliError::Usage {
         message: format!("there is no report of the kind `{}`", dirigent_core::text::printable(name)),
-        hint: Some("name some of html, md, junit, json".to_owned()),
+        hint: Some("name some of html, md, junit, json, trace".to_owned()),
     })
 }

@@ -27,7 +27,13 @@ pub(super) fn show(args: &ShowArgs) -> Result<i32, CliError> {
     let task = args.task.as_deref().map(|name| task_called(&recorded.state, name)).transpose()?;
     if args.json {
         let logs = LogFolder { folder: &recorded.folder, state: &recorded.state };
-        let view = RunView { state: &recorded.state, logs: &logs, folder: recorded.folder.to_str() };
+        let view = RunView {
+            state: &recorded.state,
+            events: &[],
+            past: &[],
+            logs: &logs,
+            folder: recorded.folder.to_str(),
+        };
         terminal::print(&match task {
             None => view.render(Format::Json).unwrap_or_default(),
             Some(task) => super::json(&view.summary().and_then(|it| it.tasks.into_iter().nth(task.usize()))),

@@ -140,7 +140,7 @@ fn tell(state: &State, folder: &Path, formats: &[Format], json: bool) -> Result<
     let reports = write_reports(folder, state, formats);
     if json {
         let logs = LogFolder { folder, state };
-        let view = RunView { state, logs: &logs, folder: folder.to_str() };
+        let view = RunView { state, events: &[], past: &[], logs: &logs, folder: folder.to_str() };
         terminal::print(&view.render(Format::Json).unwrap_or_default());
     } else {
         let page = folder.join(Format::Html.file_name());

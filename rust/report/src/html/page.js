@@ -1,4 +1,5 @@
-// What the page can do beyond being read: sort, search, filter by state, light or dark. All text is in the page already.
+// What the page can do beyond being read: sort, search, filter, select a task wherever it is shown, light or dark. All text
+// is in the page already.
 "use strict";
 
 const make = (tag, properties, children = []) => {
@@ -15,16 +16,17 @@ const body = document.querySelector("#tasks tbody");
 const declared = [...body.rows];
 const search = document.querySelector("#search");
 const chosen = new Set();
+let picked = null; // Tasks that a part of a picture stands for, where only those are to be shown.
 let ordered = declared;
 let fitting = declared;
 
 const textOf = row => (row.searched ??= row.textContent.toLowerCase());
 const fits = words => row =>
-  (!chosen.size || chosen.has(row.className)) && words.every(word => textOf(row).includes(word));
+  (!chosen.size || chosen.has(row.className)) && (!picked || picked.has(row.id)) && words.every(word => textOf(row).includes(word));
 const addRows = to => body.append(...fitting.slice(body.rows.length, to));
 const show = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  fitting = words.length || chosen.size ? ordered.filter(fits(words)) : ordered;
+  fitting = words.length || chosen.size || picked ? ordered.filter(fits(words)) : ordered;
   body.replaceChildren(...fitting.slice(0, BATCH));
   document.querySelector("#shown").textContent =
     fitting.length < declared.length
@@ -87,10 +89,127 @@ for (const item of document.querySelectorAll("#counts li")) {
   item.append(button);
 }
 
-// A link to a task unfolds it, and brings it back where it was filtered out or not yet scrolled to.
-const unfoldTarget = () => {
-  const row = declared.find(row => `#${row.id}` === location.hash);
+// A task is selected in graph, timeline and table at once. A part of a picture that stands for several has them named.
+const rowOf = new Map(declared.map(row => [row.id, row]));
+const links = [...document.querySelectorAll(".graph a, .chart a, .names a")];
+const tasksOf = link =>
+  (link.dataset.tasks?.split(" ") ?? [link.hash ?? link.getAttribute("href")]).flatMap(range => {
+    const [first, last = first] = range.replace("#t", "").split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => `t${first + i}`);
+  });
+let shownAt; // Where each task is shown beside the table; nobody needs it before something is selected.
+const placesOf = id => {
+  if (!shownAt) {
+    shownAt = new Map();
+    for (const link of links) {
+      for (const task of tasksOf(link)) shownAt.set(task, [...(shownAt.get(task) ?? []), link]);
+    }
+  }
+  return shownAt.get(id) ?? [];
+};
+// So far only what scrolls by itself is moved: the page stays where the reader is.
+const reveal = link => {
+  const frame = link.closest(".graph");
+  if (!frame) return;
+  const [inner, outer] = [link.getBoundingClientRect(), frame.getBoundingClientRect()];
+  const past = (start, end, from, to) => (start < from ? start - from - 16 : end > to ? end - to + 16 : 0);
+  frame.scrollLeft += past(inner.left, inner.right, outer.left, outer.right);
+  frame.scrollTop += past(inner.top, inner.bottom, outer.top, outer.bottom);
+};
+const strip = make("p", { id: "selection", hidden: true });
+strip.setAttribute("role", "status");
+document.querySelector("footer").before(strip);
+const select = id => {
+  document.querySelectorAll("[aria-current]").forEach(it => it.removeAttribute("aria-current"));
+  declared.forEach(row => row.removeAttribute("aria-current"));
+  const row = rowOf.get(id);
+  strip.hidden = !row;
   if (!row) return;
+  const places = placesOf(id);
+  [row, ...places].forEach(it => it.setAttribute("aria-current", "true"));
+  places.forEach(reveal);
+  const jump = (label, go) => {
+    const button = make("button", { type: "button", textContent: label });
+    button.addEventListener("click", go);
+    return button;
+  };
+  const buttons = [
+    ["Graph", places.find(link => link.closest(".graph"))],
+    ["Timeline", places.find(link => link.closest(".chart"))],
+  ].filter(([, place]) => place);
+  strip.replaceChildren(
+    make("b", { textContent: row.querySelector("summary").textContent }),
+    make("span", { textContent: row.cells[2].textContent || row.cells[1].textContent }),
+    ...buttons.map(([label, place]) => jump(label, () => place.scrollIntoView({ block: "center" }))),
+    jump("Table", () => unfold(row)),
+  );
+};
+const pickedButton = make("button", { type: "button", hidden: true, title: "Show all tasks again" });
+const pick = (tasks, name) => {
+  picked = tasks && new Set(tasks);
+  pickedButton.hidden = !picked;
+  pickedButton.textContent = `${name} ✕`;
+  show();
+  if (picked) document.querySelector("#tasks").scrollIntoView();
+};
+pickedButton.addEventListener("click", () => pick(null));
+document.querySelector("#shown").before(pickedButton);
+for (const picture of document.querySelectorAll(".graph, .chart")) {
+  const nodes = [...picture.querySelectorAll("a")];
+  // One of them is reached by the key Tab, the others from there by arrows.
+  const reach = node => nodes.forEach(it => it.setAttribute("tabindex", it === node ? 0 : -1));
+  reach(nodes[0]);
+  const take = node => {
+    if (!node.dataset.tasks) return select(tasksOf(node)[0]);
+    const label = node.querySelector(".label") ?? node.querySelector("title");
+    pick(tasksOf(node), label.textContent);
+  };
+  picture.addEventListener("click", event => {
+    const node = event.target.closest("a");
+    if (!node) return;
+    event.preventDefault();
+    reach(node);
+    take(node);
+  });
+  picture.addEventListener("keydown", event => {
+    const node = event.target.closest("a");
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!node || !way) return;
+    event.preventDefault();
+    // The nearest one that way; what is aside counts double.
+    const middle = it => {
+      const { left, top, width, height } = it.getBoundingClientRect();
+      return [left + width / 2, top + height / 2];
+    };
+    const [x, y] = middle(node);
+    let nearest = [Infinity];
+    for (const other of nodes) {
+      const [dx, dy] = [middle(other)[0] - x, middle(other)[1] - y];
+      const ahead = dx * way[0] + dy * way[1];
+      const far = ahead + 2 * Math.abs(dx * way[1] + dy * way[0]);
+      if (ahead > 1 && far < nearest[0]) nearest = [far, other];
+    }
+    if (!nearest[1]) return;
+    reach(nearest[1]);
+    nearest[1].focus({ preventScroll: false });
+    if (!nearest[1].dataset.tasks) take(nearest[1]);
+  });
+}
+body.addEventListener("click", event => select(event.target.closest("tr").id));
+addEventListener("keydown", event => {
+  if (event.key !== "Escape") return;
+  select(null);
+  if (picked) pick(null);
+});
+
+// A link to a task selects and unfolds it, and brings it back where it was filtered out or not yet scrolled to.
+const unfoldTarget = () => {
+  const row = rowOf.get(location.hash.slice(1));
+  if (!row) return;
+  select(row.id);
+  unfold(row);
+};
+const unfold = row => {
   if (!fitting.includes(row)) {
     fitting = [row, ...fitting];
     body.prepend(row);

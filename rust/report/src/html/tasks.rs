@@ -20,7 +20,7 @@ struct Shares {
 
 impl Shares {
     fn new(summary: &Summary) -> Self {
-        let budget = (64 << 10) + 64 * summary.tasks.len();
+        let budget = (40 << 10) + 64 * summary.tasks.len();
         let streams = |completed: bool| -> usize {
             let tasks =
                 summary.tasks.iter().filter(|task| (task.status == TaskStatus::Completed) == completed);

@@ -80,15 +80,53 @@ svg.dirigent-graph{max-width:100%;height:auto}\
 
 /// The style sheet of a picture. On a page with several it reaches all of them: those of another theme have another class.
 pub(super) fn style(theme: Theme) -> String {
+    let mut out = rules(theme.name(), |name| match theme {
+        Theme::Auto => Paint::Either(of(Theme::Light, name), format!("var(--dg-{name})")),
+        theme => Paint::Plain(of(theme, name).to_owned()),
+    });
+    if theme == Theme::Auto {
+        let all = |theme: Theme| -> String {
+            COLOURS.map(|(name, ..)| format!("--dg-{name}:{};", of(theme, name))).concat()
+        };
+        let (light, dark) = (all(Theme::Light), all(Theme::Dark));
+        // What the page says counts more than what the system says: this page's own word, or that of a notebook.
+        out.push_str(&format!(
+            ".dg-auto{{{light}}}@media(prefers-color-scheme:dark){{.dg-auto{{{dark}}}}}\
+             [data-theme=light] .dg-auto,[data-jp-theme-light=true] .dg-auto,.vscode-light .dg-auto,\
+             svg.dg-auto[data-theme=light]{{{light}}}\
+             [data-theme=dark] .dg-auto,[data-jp-theme-light=false] .dg-auto,.vscode-dark .dg-auto,\
+             svg.dg-auto[data-theme=dark]{{{dark}}}"
+        ));
+    }
+    out
+}
+
+/// The style sheet of pictures that are parts of a page which says by `color-scheme` whether it is light or dark.
+pub(crate) fn style_on_page() -> String {
+    rules("page", |name| {
+        Paint::Plain(format!("light-dark({},{})", of(Theme::Light, name), of(Theme::Dark, name)))
+    })
+}
+
+fn of(theme: Theme, name: &str) -> &'static str {
+    let colour = COLOURS.iter().find(|(known, ..)| *known == name);
+    colour.map_or("", |(_, light, dark)| if theme == Theme::Dark { dark } else { light })
+}
+
+/// What a property is set to.
+enum Paint {
+    Plain(String),
+    /// For those who know no variables, and for the others.
+    Either(&'static str, String),
+}
+
+fn rules(class: &str, paint: impl Fn(&str) -> Paint) -> String {
     let mut out = String::from(SHAPES);
-    let of = |theme: Theme, name: &str| {
-        let colour = COLOURS.iter().find(|(known, ..)| *known == name);
-        colour.map_or("", |(_, light, dark)| if theme == Theme::Dark { dark } else { light })
-    };
     let mut rule = |selector: &str, property: &str, name: &str| {
-        out.push_str(&format!(".dg-{} {selector}{{{property}:{}", theme.name(), of(theme, name)));
-        if theme == Theme::Auto {
-            out.push_str(&format!(";{property}:var(--dg-{name})"));
+        out.push_str(&format!(".dg-{class} {selector}{{{property}:"));
+        match paint(name) {
+            Paint::Plain(paint) => out.push_str(&paint),
+            Paint::Either(plain, variable) => out.push_str(&format!("{plain};{property}:{variable}")),
         }
         out.push('}');
     };
@@ -104,24 +142,6 @@ pub(super) fn style(theme: Theme) -> String {
         }
         rule(&format!(".{status}>.mark"), "fill", status);
         rule(&format!(".part.{status}"), "fill", status);
-    }
-    if theme == Theme::Auto {
-        let all = |theme: Theme| -> String {
-            COLOURS
-                .map(|(name, light, dark)| {
-                    format!("--dg-{name}:{};", if theme == Theme::Dark { dark } else { light })
-                })
-                .concat()
-        };
-        let (light, dark) = (all(Theme::Light), all(Theme::Dark));
-        // What the page says counts more than what the system says: this page's own word, or that of a notebook.
-        out.push_str(&format!(
-            ".dg-auto{{{light}}}@media(prefers-color-scheme:dark){{.dg-auto{{{dark}}}}}\
-             [data-theme=light] .dg-auto,[data-jp-theme-light=true] .dg-auto,.vscode-light .dg-auto,\
-             svg.dg-auto[data-theme=light]{{{light}}}\
-             [data-theme=dark] .dg-auto,[data-jp-theme-light=false] .dg-auto,.vscode-dark .dg-auto,\
-             svg.dg-auto[data-theme=dark]{{{dark}}}"
-        ));
     }
     out
 }
