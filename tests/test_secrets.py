@@ -424,6 +424,10 @@ def test_what_is_wrong_with_the_secrets_of_a_workflow_file_is_refused(
     flow.write_text("params: {word: none}\ntasks: {a: {run: [touch, ran], secrets: [TOKNE]}}\n")
     done = dirigent("run", "flow.yaml")
     assert (done.returncode, "hint: did you mean `TOKEN`?" in done.stderr) == (2, True), done
+    told = dirigent("check", "flow.yaml")
+    assert (told.returncode, "flow.yaml:2:9" in told.stderr, "`TOKEN`" in told.stderr) == (2, True, True), (
+        told
+    )
     flow.write_text("params: {word: none}\ntasks: {a: {run: [touch, ran], secrets: [TOKEN]}}\n")
     done = dirigent("run", "flow.yaml", "--param", f"word={CANARY}")
     assert (done.returncode, "the secret `TOKEN` stands in a parameter" in done.stderr) == (2, True), done

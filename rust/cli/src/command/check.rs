@@ -1,13 +1,15 @@
 //! `dirigent check`: whether everything is as it should be, without running anything.
 
-use super::selection::select;
+use super::selection::{configuration, select};
 use super::target::{Target, has_jobs, target, workflow_document};
 use crate::args::{CheckArgs, GivenArgs};
 use crate::fault::{CliError, exit, exit_code, shown, told};
+use crate::surroundings::Surroundings;
 use crate::terminal;
 use dirigent_core::fault::Fault;
-use dirigent_project::Diagnostic;
+use dirigent_project::diagnose::did_you_mean;
 use dirigent_project::workflow::Files;
+use dirigent_project::{Diagnostic, Document, ProjectError, Severity};
 use serde::Serialize;
 
 /// A finding as `--json` prints it.
@@ -49,11 +51,52 @@ pub(super) fn check(args: &CheckArgs) -> Result<i32, CliError> {
     }
 }
 
+/// Sees that the secrets that tasks name are known to the files or to the project.
+fn see_secrets(args: &CheckArgs, document: &Document, files: &Files) -> Result<(), CliError> {
+    let all = files.all();
+    let mut used = all.iter().flat_map(|file| &file.tasks).flat_map(|task| &task.secrets);
+    if used.next().is_none() {
+        return Ok(());
+    }
+    let surroundings = Surroundings::look()?;
+    let folder = files.root().folder();
+    let flags = args.selection.flags();
+    let config = configuration(&surroundings, folder, args.selection.config.as_deref(), flags)?;
+    let of_project = config.secrets();
+    let of_files = all.iter().flat_map(|file| file.secrets.iter().map(|(name, _)| name.as_str()));
+    let known: Vec<&str> = of_project.keys().copied().chain(of_files).collect();
+    let mut unknown = Vec::new();
+    for file in &all {
+        let is_unknown = |(_, name): &&(String, String)| !known.contains(&name.as_str());
+        let tasks = file.tasks.iter().filter_map(|task| Some((task, task.secrets.iter().find(is_unknown)?)));
+        for (task, (_, name)) in tasks {
+            let own = if file.path == document.path { None } else { Some(Document::load(&file.path)?) };
+            let message = format!("task `{}`: nothing says where the secret `{name}` comes from", task.name);
+            let hint = match did_you_mean(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "name it under `secrets`, in this file or in the project file".to_owned(),
+            };
+            let told = own.as_ref().unwrap_or(document).diagnostic(
+                Severity::Error,
+                "workflow.unknown_secret",
+                task.span.clone(),
+                message,
+            );
+            unknown.push(Diagnostic { hint: Some(hint), ..told });
+        }
+    }
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => Err(ProjectError::from_all(unknown).into()),
+    }
+}
+
 type Looked = (String, String, Vec<Finding>);
 
 fn look(args: &CheckArgs) -> Result<Looked, CliError> {
     if let Some(document) = workflow_document(&args.selection)? {
         let files = Files::read(&document, None)?;
+        see_secrets(args, &document, &files)?;
         let tasks: usize = files.all().iter().map(|file| file.tasks.len()).sum();
         let others = match files.all().len() {
             1 => String::new(),
