@@ -171,6 +171,7 @@ VERBS = {
     "retry": ["last"],
     "cancel": ["last"],
     "graph": ["last"],
+    "profile": ["last"],
     "approve": ["last"],
     "reject": ["last"],
     "signal": ["last", "task", "value"],
