@@ -58,3 +58,17 @@ def test_commands_of_the_first_minutes_are_understood(
             ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
         )
         assert told.returncode == expected, (command, told.stdout, told.stderr)
+
+
+def test_the_workflow_file_of_the_readme_is_well(
+    program: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    told = subprocess.run(
+        [program, "check", "-"],
+        input=blocks("yaml")[0],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from dirigent import UsageError, Workflow, flow, task
 from nbclient import NotebookClient
 
-from tests.browser import Browser, Page
+from tests.browser import Page
 from tests.children import DEADLINE_S, write_script
 from tests.conftest import find_tool
 
@@ -250,27 +250,6 @@ def test_a_circle_is_no_reason_not_to_show_a_workflow() -> None:
 
 
 # --- in a browser ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser for these tests; nothing of it is left afterwards."""
-    chromium = find_tool("chromium")
-    assert chromium is not None
-    browser = Browser(chromium, tmp_path_factory.mktemp("chromium"))
-    try:
-        yield browser
-    finally:
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """An empty page in which nothing may go wrong."""
-    with browser.page() as page:
-        yield page
-        page.evaluate("1")  # what went wrong before this has been told when it is answered
-        assert page.errors == []
 
 
 LIGHT, DARK = "rgb(250, 249, 247)", "rgb(21, 25, 29)"

@@ -31,13 +31,14 @@ Examples:
   dirigent demo                          see how a killed run goes on
   dirigent run scripts/                  run a folder of scripts
   dirigent run scripts/ --jobs 4 --fail-fast
+  dirigent run etl.yaml --param day=today  run a workflow file
   dirigent run 'etl/*.py' --timeout 5m
   dirigent list scripts/                 what would run
   dirigent runs                          what ran; `show`, `logs` and `report` look closer
   dirigent resume                        go on with the last run that was cut short
   dirigent report last --format html     make the page of the last run again
 
-Exit codes: 0 all well, 1 a script failed, 2 wrong use or configuration, 3 nothing matched, 4 internal error,
+Exit codes: 0 all well, 1 a task failed, 2 wrong use or configuration, 3 nothing matched, 4 internal error,
 74 disk or system, 75 busy, 129/130/143 hung up, interrupted, terminated."
 )]
 pub(crate) struct Cli {
@@ -47,7 +48,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Runs scripts: folders of them, single files, or globs
+    /// Runs scripts, workflow files, jobs of the project, or workflows of Python files
     Run(Box<RunArgs>),
     /// Runs, and runs again whenever something changes
     Watch(Box<WatchArgs>),
