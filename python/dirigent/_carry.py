@@ -9,6 +9,7 @@ import _thread
 import atexit
 import contextlib
 import contextvars
+import os
 import sys
 import threading
 import time
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # Threads of runs that nobody waits for may be anywhere when the program leaves.
 atexit.register(_native.leave)
+# A connection to a database must not be in two processes.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_native.let_go)
 
 #: How often a wait in the main thread looks for signals, in seconds.
 SIGNAL_TICK_S = 0.02

@@ -70,6 +70,12 @@ pub enum JournalError {
         /// The database.
         path: PathBuf,
     },
+    /// The process that this one was forked from has the database open.
+    #[error("{} is open in the process that this one was forked from", path.display())]
+    Forked {
+        /// The database.
+        path: PathBuf,
+    },
     /// Another engine carries the run on.
     #[error("run {run} is held by {holder}")]
     Held {
@@ -144,7 +150,8 @@ impl Fault for JournalError {
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Network { .. }
-            | Self::Gone { .. } => Kind::Io,
+            | Self::Gone { .. }
+            | Self::Forked { .. } => Kind::Io,
             Self::Held { .. } => Kind::Busy,
             Self::NoRun { .. } => Kind::NotFound,
         }
@@ -160,6 +167,7 @@ impl Fault for JournalError {
             Self::Newer { .. } => "journal.newer",
             Self::Network { .. } => "journal.network",
             Self::Gone { .. } => "journal.gone",
+            Self::Forked { .. } => "journal.forked",
             Self::Held { .. } => "journal.held",
             Self::NoRun { .. } => "journal.no_run",
         }
@@ -185,6 +193,9 @@ impl Fault for JournalError {
                 "install the version that wrote it, or choose another state folder with --state-dir"
             }
             Self::Network { .. } => "choose a state folder on a disk of this machine with --state-dir",
+            Self::Forked { .. } => {
+                "start such processes by `spawn` or `forkserver`, or fork while no run is under way and none is followed"
+            }
             Self::Held { .. } => "wait for it, or end it with `dirigent cancel`",
             Self::NoRun { .. } => "`dirigent runs` lists those there are",
         };

@@ -9,6 +9,7 @@ pub mod lock;
 mod group;
 mod place;
 mod seal;
+mod open;
 mod schema;
 pub mod artifact;
 pub mod known;

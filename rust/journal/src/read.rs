@@ -6,6 +6,7 @@ use crate::fault::JournalError;
 use crate::group::{self, Hash, hex};
 use crate::holder::Holder;
 use crate::lock::RunLock;
+use crate::open::{Database, identity};
 use crate::place::{DATABASE, has_records, place, run_folder};
 use crate::schema;
 use crate::seal;
@@ -22,7 +23,9 @@ const GROUPS_AT_ONCE: i64 = 256;
 pub struct Reader {
     folder: PathBuf,
     database: PathBuf,
-    connection: Connection,
+    connection: Database,
+    /// The versions of its tables and of its format.
+    versions: Option<(i64, i64)>,
 }
 
 /// The head of a recorded run.
@@ -97,7 +100,15 @@ impl Reader {
             return Err(JournalError::NoRun { run: "at all".to_owned(), path: database });
         }
         let connection = schema::open_to_read(&database)?;
-        Ok(Self { folder: folder.to_owned(), database, connection })
+        let versions = versions(&connection);
+        Ok(Self { folder: folder.to_owned(), database, connection, versions })
+    }
+
+    /// Whether a question would be answered as by a reader opened anew: the file is still the one that was opened, and its
+    /// tables are those that were looked at then.
+    pub fn is_current(&self) -> bool {
+        let is_there = identity(&self.database).is_ok_and(|it| it == self.connection.identity());
+        is_there && self.versions.is_some() && self.versions == versions(&self.connection)
     }
 
     /// The state folder.
@@ -414,4 +425,9 @@ struct Stored {
     codec: i64,
     hash: Vec<u8>,
     body: Vec<u8>,
+}
+
+fn versions(connection: &Connection) -> Option<(i64, i64)> {
+    let asked = |pragma: &str| connection.prepare_cached(pragma)?.query_row([], |row| row.get(0));
+    Some((asked("PRAGMA schema_version").ok()?, asked("PRAGMA user_version").ok()?))
 }

@@ -2,6 +2,7 @@
 //! transaction, after a copy of what there was.
 
 use crate::fault::JournalError;
+use crate::open::{Database, see_unforked};
 use crate::place::sync;
 use crate::seal;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -133,24 +134,28 @@ fn fifth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// Opens the database to write, makes it where there is none, and brings it to the present format.
-pub(crate) fn open(path: &Path) -> Result<Connection, JournalError> {
-    patiently(|| open_at_once(path))
+pub(crate) fn open(path: &Path) -> Result<Database, JournalError> {
+    patiently(path, open_at_once)
 }
 
 /// Opens a database that is there, to read.
-pub(crate) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
-    patiently(|| open_to_read_at_once(path))
+pub(crate) fn open_to_read(path: &Path) -> Result<Database, JournalError> {
+    patiently(path, open_to_read_at_once)
 }
 
 /// Tries again while somebody else makes the database or takes it over: SQLite does not wait for that by itself.
-fn patiently(open: impl Fn() -> Result<Connection, JournalError>) -> Result<Connection, JournalError> {
+fn patiently(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<Connection, JournalError>,
+) -> Result<Database, JournalError> {
+    see_unforked(path)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match open() {
+        match open(path) {
             Err(error) if error.is_busy() && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            opened => return opened,
+            opened => return opened.and_then(|connection| Database::opened(connection, path)),
         }
     }
 }

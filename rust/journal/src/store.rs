@@ -6,6 +6,7 @@ use crate::group::{self, Hash};
 use crate::holder::Holder;
 use crate::known::{self, Done, Known, Output};
 use crate::lock::{RunLock, make_private};
+use crate::open::{Database, identity};
 use crate::place::{DATABASE, SEQ_BITS, attempt_folder, bytes_in, place, run_folder, sync};
 use crate::read::Reader;
 use crate::schema;
@@ -15,7 +16,6 @@ use dirigent_core::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,10 +48,8 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Writer {
-    connection: Connection,
+    connection: Database,
     is_synced: bool,
-    /// Which file the database is: device and inode.
-    identity: (u64, u64),
     looked: Instant,
 }
 
@@ -93,8 +91,7 @@ impl Store {
         }
         let database = folder.join(DATABASE);
         let connection = schema::open(&database)?;
-        let identity = identity(&database)?;
-        let writer = Writer { connection, is_synced: false, identity, looked: Instant::now() };
+        let writer = Writer { connection, is_synced: false, looked: Instant::now() };
         Ok(Self { folder: folder.to_owned(), database, writer: Mutex::new(writer) })
     }
 
@@ -108,13 +105,20 @@ impl Store {
         // A child that was forked has connections that are not its own.
         let key = (std::process::id(), folder.to_owned());
         if let Some(store) = stores.get(&key)
-            && identity(&store.database).is_ok_and(|identity| identity == store.lock().identity)
+            && identity(&store.database).is_ok_and(|identity| identity == store.lock().connection.identity())
         {
             return Ok(Arc::clone(store));
         }
         let store = Arc::new(Self::open(folder)?);
         stores.insert(key, Arc::clone(&store));
         Ok(store)
+    }
+
+    /// Closes the folders that no run of this process needs. Whoever forks calls it before: what is open then, the child must
+    /// not open.
+    pub fn let_go() {
+        let mut stores = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.retain(|_, store| Arc::strong_count(store) > 1);
     }
 
     /// The state folder.
@@ -299,7 +303,7 @@ impl Store {
         }
         writer.looked = Instant::now();
         match identity(&self.database) {
-            Ok(identity) if identity == writer.identity => Ok(()),
+            Ok(identity) if identity == writer.connection.identity() => Ok(()),
             _ => Err(JournalError::Gone { path: self.database.clone() }),
         }
     }
@@ -506,11 +510,6 @@ fn secure_logs(run_folder: &Path, fact: &Fact) -> Result<(), JournalError> {
         sync(&folder)?;
     }
     Ok(())
-}
-
-fn identity(path: &Path) -> Result<(u64, u64), JournalError> {
-    let metadata = fs::metadata(path).map_err(JournalError::io("look at", path))?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// NFS, SMB and their like, by the numbers `statfs` gives them in Linux.

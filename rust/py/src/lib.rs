@@ -48,6 +48,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(results::write_report, module)?)?;
     module.add_function(wrap_pyfunction!(results::write_whole, module)?)?;
     module.add_function(wrap_pyfunction!(workflow::total::limit_total, module)?)?;
+    module.add_function(wrap_pyfunction!(records::let_go, module)?)?;
     module.add_function(wrap_pyfunction!(records::recorded_runs, module)?)?;
     module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;

@@ -28,7 +28,7 @@ pub(crate) fn taken_over(
     new: &Shared,
     tasks: &[Arc<Task>],
 ) -> PyResult<Vec<Input>> {
-    let Some(store) = &new.store else { return Ok(Vec::new()) };
+    let Some(store) = new.store.upgrade() else { return Ok(Vec::new()) };
     let read = || -> Result<State, CliError> {
         let events = Reader::open(state_dir)?.recorded(old)?.events;
         // What it left behind would work beside what is done again.
@@ -46,7 +46,7 @@ pub(crate) fn taken_over(
     shared.find_groups();
     let mut known = Vec::new();
     for (here, there) in same(&state, tasks) {
-        if let Some(input) = taken(py, &state, &shared, store, here, there)? {
+        if let Some(input) = taken(py, &state, &shared, &store, here, there)? {
             known.push((here, input));
         }
     }

@@ -12,8 +12,8 @@ pub(crate) fn check(py: Python<'_>, shared: &Shared, task: TaskIndex) {
     let called = called(py, shared, task);
     wait(py, || {
         let control = shared.control();
-        let looking =
-            Looking { run: Seen::Live(control), store: shared.store.as_deref(), folder: &shared.folder };
+        let store = shared.store.upgrade();
+        let looking = Looking { run: Seen::Live(control), store: store.as_deref(), folder: &shared.folder };
         control.answer_known(looking.check(task, called));
     });
 }

@@ -35,7 +35,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::raw::c_long;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Where the tasks are, by name, as far as somebody asked.
@@ -102,7 +102,7 @@ impl Session {
             wait(py, || open(&state_dir, &id, durability, is_new)).map_err(|error| raised(py, error))?;
         let folder = run_folder(&state_dir, &id);
         let artifacts = opened.as_ref().map(|(store, ..)| store.artifacts());
-        let store = opened.as_ref().map(|(store, ..)| Arc::clone(store));
+        let store = opened.as_ref().map_or_else(Weak::new, |(store, ..)| Arc::downgrade(store));
         let hidden = Arc::clone(&secrets);
         let shared =
             Shared { folder: folder.clone(), artifacts, store, secrets: hidden, ..Shared::default() };

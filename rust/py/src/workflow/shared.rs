@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 /// What a task stands for that consists of others.
 pub(crate) struct Group {
@@ -94,8 +94,8 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Option<Artifacts>,
     /// What must not be recorded.
     pub(crate) secrets: Arc<Secrets>,
-    /// Where the run is recorded, if it is and goes on here.
-    pub(crate) store: Option<Arc<Store>>,
+    /// Where the run is recorded, if it is and goes on here. Kept open by the run alone.
+    pub(crate) store: Weak<Store>,
     /// Whether it came from elsewhere and nobody said that it is trusted.
     pub(crate) is_foreign: bool,
     /// A byte in this pipe wakes the event loop.
