@@ -312,7 +312,7 @@ pub fn runs_again(id: &RunId, state: &State) -> Option<String> {
 
 /// Whether only the program that declared it can carry a run on.
 fn needs_program(state: &State) -> bool {
-    let is_function = |task: &TaskState| matches!(task.spec.action, Action::Function { .. });
+    let is_function = |task: &TaskState| matches!(task.spec.action, Action::Function(_));
     let is_of_file = state.header().is_some_and(|header| header.origin.source.is_some());
     !is_of_file && state.tasks().iter().any(is_function)
 }

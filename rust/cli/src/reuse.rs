@@ -76,13 +76,14 @@ impl Looking<'_> {
             .look(|state| state.task(task).map(|it| Arc::clone(&it.spec)))
             .ok_or("there is no such task")?;
         let what: Box<str> = match &spec.action {
-            Action::Function { function, code } => {
-                format!("{function} {}", code.as_deref().map(alone).unwrap_or_default()).into()
+            Action::Function(function) => {
+                let code = function.code.as_deref().map(alone).unwrap_or_default();
+                format!("{} {code}", function.name).into()
             }
             action => digest(serde_json::to_string(action).unwrap_or_default().as_bytes()).into(),
         };
         parts.push((
-            if matches!(spec.action, Action::Function { .. }) { "its code" } else { "what it runs" }.into(),
+            if matches!(spec.action, Action::Function(_)) { "its code" } else { "what it runs" }.into(),
             what,
         ));
         for (name, path) in code_of(&spec.action) {
@@ -204,7 +205,7 @@ fn code_of(action: &Action) -> Vec<(&'static str, PathBuf)> {
             Some(module) => vec![("its module", module)],
             None => program_files(command),
         },
-        Action::Function { .. } | Action::Approval { .. } => Vec::new(),
+        Action::Function(_) | Action::Approval(_) => Vec::new(),
     }
 }
 

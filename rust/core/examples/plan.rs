@@ -138,7 +138,7 @@ fn sorted(count: u32, edges: &[(u32, u32)]) -> Vec<u32> {
 /// The same graph as tasks, which share what tasks share: a policy and a function's name.
 fn tasks(count: u32, edges: &[(u32, u32)]) -> Vec<Task> {
     let policy = Arc::new(Policy::default());
-    let function: Arc<str> = "work.step".into();
+    let action = Action::function("work.step", None);
     let mut edges = edges;
     let task = |number: u32| {
         let its = edges.iter().take_while(|(_, task)| *task == number).count();
@@ -146,7 +146,7 @@ fn tasks(count: u32, edges: &[(u32, u32)]) -> Vec<Task> {
         edges = rest;
         Task {
             name: format!("t{number}").into(),
-            action: Action::Function { function: Arc::clone(&function), code: None },
+            action: action.clone(),
             needs: needs.iter().map(|(need, _)| TaskIndex(*need)).collect(),
             policy: Arc::clone(&policy),
         }

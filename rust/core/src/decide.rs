@@ -483,7 +483,7 @@ mod tests {
     fn verdict_after(reports: [Option<Outcome>; 3]) -> Verdict {
         let task = |decides| {
             let policy = Arc::new(Policy { decides, ..Policy::default() });
-            let action = Action::Function { function: "f".into(), code: None };
+            let action = Action::function("f", None);
             Arc::new(Task { name: "t".into(), action, needs: Box::default(), policy })
         };
         let created = Fact::RunCreated {

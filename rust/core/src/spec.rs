@@ -36,21 +36,30 @@ pub enum Action {
     /// Runs a script file through its interpreter.
     Script(Box<Script>),
     /// Calls a function of the program that declared the task.
-    Function {
-        /// Its name, for people: `module.name`.
-        function: Arc<str>,
-        /// What tells its code from other code; `None` where nobody has to know.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        code: Option<Arc<str>>,
-    },
+    Function(Arc<Function>),
     /// Waits for somebody's answer.
-    Approval {
-        /// What is asked.
-        prompt: Arc<str>,
-        /// Whether a value is asked for, and not only whether to go on.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        wants_value: bool,
-    },
+    Approval(Box<Approval>),
+}
+
+/// A function of the program that declared the task. Tasks that call the same one share it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// Its name, for people: `module.name`.
+    #[serde(rename = "function")]
+    pub name: Arc<str>,
+    /// What tells its code from other code; `None` where nobody has to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Arc<str>>,
+}
+
+/// What somebody is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The question.
+    pub prompt: Arc<str>,
+    /// Whether a value is asked for, and not only whether to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_value: bool,
 }
 
 /// A script file and what is really run for it.
@@ -69,18 +78,28 @@ impl Action {
         match self {
             Self::Command(command) => Some(command),
             Self::Script(script) => Some(&script.command),
-            Self::Function { .. } | Self::Approval { .. } => None,
+            Self::Function(_) | Self::Approval(_) => None,
         }
     }
 }
 
 impl Action {
+    /// A call of a function.
+    pub fn function(name: impl Into<Arc<str>>, code: Option<Arc<str>>) -> Self {
+        Self::Function(Arc::new(Function { name: name.into(), code }))
+    }
+
+    /// A wait for an answer.
+    pub fn approval(prompt: impl Into<Arc<str>>, wants_value: bool) -> Self {
+        Self::Approval(Box::new(Approval { prompt: prompt.into(), wants_value }))
+    }
+
     /// The same, to be changed before the task is part of a workflow.
     pub fn command_mut(&mut self) -> Option<&mut Command> {
         match self {
             Self::Command(command) => Some(command),
             Self::Script(script) => Some(&mut script.command),
-            Self::Function { .. } | Self::Approval { .. } => None,
+            Self::Function(_) | Self::Approval(_) => None,
         }
     }
 }
@@ -403,7 +422,7 @@ mod tests {
     use super::*;
 
     fn task(name: &str, needs: &[u32], teardown: bool) -> Task {
-        let action = Action::Function { function: name.into(), code: None };
+        let action = Action::function(name, None);
         let needs = needs.iter().copied().map(TaskIndex).collect();
         Task { name: name.into(), action, needs, policy: Arc::new(Policy { teardown, ..Policy::default() }) }
     }

@@ -361,7 +361,7 @@ mod tests {
     }
 
     fn function() -> Action {
-        Action::Function { function: "f".into(), code: None }
+        Action::function("f", None)
     }
 
     fn command() -> Action {
@@ -418,8 +418,7 @@ mod tests {
 
     #[test]
     fn the_counts_are_what_counting_gives_after_every_event() {
-        let actions =
-            [function(), command(), Action::Approval { prompt: "well?".into(), wants_value: false }];
+        let actions = [function(), command(), Action::approval("well?", false)];
         let retry = Retry { max_attempts: 2, initial_delay_ms: 50, max_delay_ms: 50, base: 1.0, jitter: 0.0 };
         let policy = Policy { retry: Some(retry), ..Policy::default() };
         let policies = [

@@ -534,7 +534,7 @@ impl Conductor {
         let command = match &spec.action {
             Action::Command(command) => command,
             Action::Script(script) => &script.command,
-            Action::Function { .. } | Action::Approval { .. } => {
+            Action::Function(_) | Action::Approval(_) => {
                 if let Some(functions) = &self.functions {
                     functions.carry_out(task, attempt, &spec);
                 }

@@ -35,7 +35,7 @@ pub(crate) fn draw_tasks(
 ) -> PyResult<String> {
     let policy = Arc::new(Policy::default());
     let task = |(name, needs): (String, Vec<u32>)| Task {
-        action: Action::Function { function: name.as_str().into(), code: None },
+        action: Action::function(name.as_str(), None),
         name: name.into(),
         needs: needs.into_iter().map(TaskIndex).collect(),
         policy: Arc::clone(&policy),

@@ -20,7 +20,7 @@ fn main() {
     let task = |i: u32| {
         Arc::new(Task {
             name: format!("task{i}").into(),
-            action: Action::Function { function: "f".into(), code: None },
+            action: Action::function("f", None),
             needs: if i < 100 {
                 Box::default()
             } else {

@@ -337,8 +337,8 @@ impl Seen<'_> {
                 format!("command {}", name.to_string_lossy())
             }
             Action::Script(_) => "script".to_owned(),
-            Action::Function { .. } => "function".to_owned(),
-            Action::Approval { .. } => "approval".to_owned(),
+            Action::Function(_) => "function".to_owned(),
+            Action::Approval(_) => "approval".to_owned(),
         }
     }
 

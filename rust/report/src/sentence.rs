@@ -60,8 +60,7 @@ pub fn task_sentence(state: &State, task: &TaskState) -> String {
         }
         (TaskStatus::TimedOut, None) => "was not answered in time".to_owned(),
         (TaskStatus::Failed, None) => {
-            let is_answered =
-                matches!(task.spec.action, Action::Approval { .. }) && task.started_at_ms.is_some();
+            let is_answered = matches!(task.spec.action, Action::Approval(_)) && task.started_at_ms.is_some();
             let what = if is_answered { "was rejected" } else { "failed" };
             match &task.remark {
                 Some(why) if !why.is_empty() => format!("{what}: {}", printable(why)),

@@ -315,7 +315,7 @@ fn script(action: &Action, root: Option<&OsText>) -> Option<String> {
             let relative = root.and_then(|root| path.strip_prefix(root.as_path()).ok()).unwrap_or(path);
             Some(relative.to_string_lossy().into_owned())
         }
-        Action::Command(_) | Action::Function { .. } | Action::Approval { .. } => None,
+        Action::Command(_) | Action::Function(_) | Action::Approval(_) => None,
     }
 }
 

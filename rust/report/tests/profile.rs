@@ -56,7 +56,7 @@ fn conducted(
         change(at, &mut policy);
         Arc::new(Task {
             name: (*name).into(),
-            action: Action::Function { function: "f".into(), code: None },
+            action: Action::function("f", None),
             needs: needs.iter().copied().map(TaskIndex).collect(),
             policy: Arc::new(policy),
         })
@@ -361,7 +361,7 @@ fn told(facts: Vec<(i64, Fact)>) -> Vec<Event> {
 fn function(name: &str, needs: &[u32], policy: &Policy) -> Arc<Task> {
     Arc::new(Task {
         name: name.into(),
-        action: Action::Function { function: "f".into(), code: None },
+        action: Action::function("f", None),
         needs: needs.iter().copied().map(TaskIndex).collect(),
         policy: Arc::new(policy.clone()),
     })
@@ -414,7 +414,7 @@ fn growing() -> Vec<(i64, Fact)> {
     let plain = Policy::default();
     let tasks =
         vec![function("m", &[], &plain), function("n", &[], &plain), function("sum", &[0, 1], &plain)];
-    let approval = Action::Approval { prompt: "well?".into(), wants_value: false };
+    let approval = Action::approval("well?", false);
     let asked = Arc::new(Task { action: approval, ..Task::clone(&function("n[1]", &[3], &plain)) });
     let of_n = vec![function("n[0]", &[], &plain), asked];
     let of_m = vec![function("m[0]", &[], &plain), function("m[1]", &[5], &plain)];
@@ -489,7 +489,7 @@ fn tasks_declared_by_a_program_as_it_goes_are_not_simulated() {
 #[test]
 fn an_approval_is_a_step_and_a_wait_that_no_worker_shortens() {
     let approval = Task {
-        action: Action::Approval { prompt: "well?".into(), wants_value: false },
+        action: Action::approval("well?", false),
         ..Task::clone(&function("ok", &[0], &Policy::default()))
     };
     let tasks = vec![function("a", &[], &Policy::default()), Arc::new(approval)];

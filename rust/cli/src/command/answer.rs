@@ -78,7 +78,7 @@ fn only_waiting(state: &State) -> Result<TaskIndex, CliError> {
 fn is_waiting(state: &State, task: TaskIndex) -> Result<bool, CliError> {
     let it = state.task(task).filter(|it| it.status == TaskStatus::Waiting);
     match it.map(|it| &it.spec.action) {
-        Some(Action::Approval { wants_value, .. }) => Ok(*wants_value),
+        Some(Action::Approval(approval)) => Ok(approval.wants_value),
         _ => {
             let status = state.task(task).map_or("unknown", |it| it.status.name());
             Err(CliError::Usage {

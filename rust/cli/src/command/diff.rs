@@ -114,12 +114,12 @@ fn changes(old: &TaskState, new: &TaskState) -> Vec<String> {
         changes.push(format!("{} → {}", old.status.name(), new.status.name()));
     }
     match (&old.spec.action, &new.spec.action) {
-        (Action::Function { code: Some(old), .. }, Action::Function { code: Some(new), .. })
-            if old != new =>
+        (Action::Function(old), Action::Function(new))
+            if old.code.is_some() && new.code.is_some() && old.code != new.code =>
         {
             changes.push("its code changed".to_owned());
         }
-        (Action::Function { .. }, Action::Function { .. }) => {}
+        (Action::Function(_), Action::Function(_)) => {}
         (old, new) if old != new => changes.push("what it runs changed".to_owned()),
         _ => {}
     }

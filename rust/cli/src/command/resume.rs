@@ -160,7 +160,7 @@ fn left_out(workflow: Workflow, state: &State) -> Result<Workflow, CliError> {
 
 /// Functions live in the program that declared them.
 fn refuse_functions(state: &State, hint: Option<String>) -> Result<(), CliError> {
-    let function = state.tasks().iter().find(|task| matches!(task.spec.action, Action::Function { .. }));
+    let function = state.tasks().iter().find(|task| matches!(task.spec.action, Action::Function(_)));
     match function {
         None => Ok(()),
         Some(task) => Err(CliError::Usage {

@@ -164,8 +164,8 @@ fn what(action: &Action) -> String {
     match action {
         Action::Command(command) => argv(&command.argv),
         Action::Script(script) => argv(&script.command.argv),
-        Action::Function { function, .. } => printable(function),
-        Action::Approval { prompt, .. } => printable(prompt),
+        Action::Function(function) => printable(&function.name),
+        Action::Approval(approval) => printable(&approval.prompt),
     }
 }
 

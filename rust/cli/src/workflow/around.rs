@@ -46,9 +46,7 @@ impl Around {
         values: &Value,
         needs: &Map<String, Value>,
     ) -> Result<Action, String> {
-        let prompt = |text: &Template, wants_value| {
-            Ok(Action::Approval { prompt: text.text(values)?.into(), wants_value })
-        };
+        let prompt = |text: &Template, wants_value| Ok(Action::approval(text.text(values)?, wants_value));
         match &task.action {
             FileAction::Approval(text) => return prompt(text, false),
             FileAction::Signal(text) => return prompt(text, true),
@@ -174,7 +172,7 @@ pub(super) const EACH: &str = "each";
 
 /// What a task does that will consist of others.
 pub(super) fn expands(what: &str) -> Action {
-    Action::Function { function: what.into(), code: None }
+    Action::function(what, None)
 }
 
 /// A line, and the variables that hold its values.

@@ -214,8 +214,8 @@ fn preview(task: &FileTask, folder: &Path) -> Action {
         }
         FileAction::Python { function, .. } => run(["python", function].map(str::to_owned).to_vec()),
         FileAction::Workflow { path, .. } => expands(&format!("workflow {path}")),
-        FileAction::Approval(text) => Action::Approval { prompt: shown(text).into(), wants_value: false },
-        FileAction::Signal(text) => Action::Approval { prompt: shown(text).into(), wants_value: true },
+        FileAction::Approval(text) => Action::approval(shown(text), false),
+        FileAction::Signal(text) => Action::approval(shown(text), true),
     }
 }
 

@@ -207,7 +207,7 @@ fn consists_of_parts(task: &TaskState) -> bool {
 
 /// Whether it ran once for each of several things.
 fn is_each(task: &TaskState) -> bool {
-    matches!(&task.spec.action, Action::Function { function, .. } if **function == *EACH)
+    matches!(&task.spec.action, Action::Function(function) if *function.name == *EACH)
 }
 
 /// What a task of tasks gave: of a fan-out a list, of a workflow a table.

@@ -279,7 +279,7 @@ impl State {
     pub(super) fn make_ready(&mut self, task: TaskIndex) {
         self.tasks[task.usize()].is_let_go = true;
         let spec = &self.tasks[task.usize()].spec;
-        if matches!(spec.action, Action::Approval { .. }) {
+        if matches!(spec.action, Action::Approval(_)) {
             self.to_wait.insert(task);
         } else if spec.policy.reuse.is_some() && !self.tasks[task.usize()].has_to_run() {
             self.to_know.insert(task);
@@ -304,7 +304,7 @@ impl State {
         self.ready.remove(task, policy);
         self.set_status(task, TaskStatus::Running);
         let began_ms = self.run_ms(at_ms);
-        let is_function = matches!(spec.action, Action::Function { .. });
+        let is_function = matches!(spec.action, Action::Function(_));
         let timeout_ms = policy.limits.timeout_ms.filter(|_| is_function);
         self.set_due(task, timeout_ms.map(|ms| began_ms.saturating_add_unsigned(ms)));
         let state = &mut self.tasks[task.usize()];

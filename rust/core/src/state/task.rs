@@ -330,7 +330,7 @@ impl TaskState {
 
     /// Whether a function carries it out right now: one that can be given up at once.
     pub(crate) fn is_running_function(&self) -> bool {
-        self.status == TaskStatus::Running && matches!(self.spec.action, Action::Function { .. })
+        self.status == TaskStatus::Running && matches!(self.spec.action, Action::Function(_))
     }
 }
 

@@ -177,7 +177,7 @@ impl Run {
                 Some(parts) => parts,
                 None => ("", rest),
             };
-            let mut action = Action::Function { function: name.as_str().into(), code: None };
+            let mut action = Action::function(name.as_str(), None);
             let mut policy = Policy::default();
             for option in options.split_whitespace() {
                 match option {
@@ -186,7 +186,7 @@ impl Run {
                             Command { argv: vec!["true".into()], cwd: "/".into(), ..Command::default() };
                         action = Action::Command(Box::new(command));
                     }
-                    "approval" => action = Action::Approval { prompt: "well?".into(), wants_value: false },
+                    "approval" => action = Action::approval("well?", false),
                     option => self.set(&mut policy, option),
                 }
             }

@@ -98,7 +98,7 @@ impl Item {
     }
 
     pub(crate) fn is_function(&self) -> bool {
-        matches!(self.spec.action, Action::Function { .. })
+        matches!(self.spec.action, Action::Function(_))
     }
 
     pub(crate) fn is_running_function(&self) -> bool {
@@ -116,7 +116,7 @@ impl Item {
     }
 
     pub(crate) fn is_approval(&self) -> bool {
-        matches!(self.spec.action, Action::Approval { .. })
+        matches!(self.spec.action, Action::Approval(_))
     }
 }
 

@@ -122,13 +122,13 @@ impl Taste {
 
     fn action(&self, chance: &mut Chance) -> Action {
         if chance.percent(self.approvals) {
-            return Action::Approval { prompt: "go on?".into(), wants_value: false };
+            return Action::approval("go on?", false);
         }
         if chance.percent(self.commands) {
             let command = Command { argv: vec!["true".into()], cwd: "/".into(), ..Command::default() };
             return Action::Command(Box::new(command));
         }
-        Action::Function { function: "simulated.function".into(), code: None }
+        Action::function("simulated.function", None)
     }
 
     fn policy(&self, chance: &mut Chance, teardown: bool) -> Policy {

@@ -33,8 +33,8 @@ impl Again {
             let calls = (0u32..).zip(state.tasks()).skip(1);
             let recorded = calls.map(|(index, task)| {
                 let code = match &task.spec.action {
-                    Action::Function { code, .. } => code.as_deref().map(str::to_owned),
-                    Action::Command(_) | Action::Script(_) | Action::Approval { .. } => None,
+                    Action::Function(function) => function.code.as_deref().map(str::to_owned),
+                    Action::Command(_) | Action::Script(_) | Action::Approval(_) => None,
                 };
                 let whole = task.parent.map(|whole| whole.0);
                 (index, whole, task.spec.name.to_string(), code, task.status.name())

@@ -88,6 +88,10 @@ struct Declared {
     code: Option<Arc<str>>,
 }
 
+/// The number of each name by the string object that it is. Who names a need mostly names it by the object that named the task,
+/// and an address is found by one look into memory where a text takes four.
+type ByObject = HashMap<usize, u32, foldhash::fast::FixedState>;
+
 /// A workflow being declared.
 #[pyclass(module = "dirigent._native")]
 pub(crate) struct Plan {
@@ -194,6 +198,7 @@ impl Plan {
         policy: u32,
     ) -> PyResult<()> {
         let mut last: Option<(Bound<'_, PyAny>, u32)> = None;
+        let mut known = ByObject::default();
         for row in rows.try_iter()? {
             let row = row?;
             let row = row.cast::<PyTuple>()?;
@@ -206,7 +211,10 @@ impl Plan {
                     .extract()?,
             };
             let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
-            self.add(py, name.cast::<PyString>()?, Some(&needs), policy, Kind::Function(call), None)?;
+            let needs = self.ids_of(&needs, &known)?;
+            let place =
+                self.declare(py, name.cast::<PyString>()?, needs, policy, Kind::Function(call), None)?;
+            known.insert(name.as_ptr() as usize, self.declared[place as usize].name);
             last = Some((action, function));
         }
         Ok(())
@@ -381,6 +389,22 @@ impl Plan {
         kind: Kind,
         extras: Option<Py<PyAny>>,
     ) -> PyResult<u32> {
+        let needs = match needs {
+            None => Box::default(),
+            Some(needs) => self.ids_of(needs, &ByObject::default())?,
+        };
+        self.declare(py, name, needs, policy, kind, extras)
+    }
+
+    fn declare(
+        &mut self,
+        py: Python<'_>,
+        name: &Bound<'_, PyString>,
+        needs: Box<[u32]>,
+        policy: u32,
+        kind: Kind,
+        extras: Option<Py<PyAny>>,
+    ) -> PyResult<u32> {
         if name.is_empty()? {
             return Err(misused(py, "a task has a name, not an empty one".to_owned(), None));
         }
@@ -391,16 +415,12 @@ impl Plan {
                 format!("there is a task named `{name}` already\nhint: choose another name for this one");
             return Err(made(py, "DuplicateTaskError", (message, "workflow.duplicate_task")));
         }
-        let needs = match needs {
-            None => Box::default(),
-            Some(needs) => self.ids_of(needs)?,
-        };
         self.places[id as usize] = number(self.declared.len());
         self.declared.push(Declared { name: id, needs, policy, kind, extras, code: None });
         Ok(number(self.declared.len() - 1))
     }
 
-    fn ids_of(&mut self, needs: &Bound<'_, PyAny>) -> PyResult<Box<[u32]>> {
+    fn ids_of(&mut self, needs: &Bound<'_, PyAny>, known: &ByObject) -> PyResult<Box<[u32]>> {
         if needs.is_instance_of::<PyString>() {
             let hint = format!("write [{needs:?}]");
             return Err(misused(
@@ -411,7 +431,11 @@ impl Plan {
         }
         let mut ids = Vec::with_capacity(needs.len().unwrap_or(0));
         for need in needs.try_iter()? {
-            let id = self.id(need?.cast::<PyString>()?)?;
+            let need = need?;
+            let id = match known.get(&(need.as_ptr() as usize)) {
+                Some(id) => *id,
+                None => self.id(need.cast::<PyString>()?)?,
+            };
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -444,6 +468,8 @@ impl Plan {
     ///
     /// A need that is not there.
     pub(crate) fn build(&self, py: Python<'_>, first: u32) -> PyResult<Built> {
+        let action = |it: &Arc<Function>| Action::function(Arc::clone(&it.shown), it.code.get().cloned());
+        let actions: Vec<Action> = self.functions.iter().map(action).collect();
         let mut tasks = Vec::with_capacity(self.declared.len());
         let mut calls = Vec::with_capacity(self.declared.len());
         for task in &self.declared {
@@ -455,19 +481,15 @@ impl Plan {
                     let mut call = call.clone_ref(py);
                     call.extras = task.extras.as_ref().map(|extras| extras.clone_ref(py));
                     call.wants = self.wants(py, task, function, &call, &needs);
-                    (
-                        Action::Function {
-                            function: Arc::clone(&function.shown),
-                            code: task.code.clone().or_else(|| function.code.get().cloned()),
-                        },
-                        Some(call),
-                    )
+                    let action = match &task.code {
+                        Some(code) => Action::function(Arc::clone(&function.shown), Some(Arc::clone(code))),
+                        None => actions[call.function as usize].clone(),
+                    };
+                    (action, Some(call))
                 }
                 Kind::Command(command) => (Action::Command(command.clone()), None),
                 Kind::Script(script) => (Action::Script(script.clone()), None),
-                Kind::Approval(prompt) => {
-                    (Action::Approval { prompt: Arc::clone(prompt), wants_value: false }, None)
-                }
+                Kind::Approval(prompt) => (Action::approval(Arc::clone(prompt), false), None),
             };
             // A task of another kind has a call only for what Python wants to know.
             let call = call.or_else(|| {

@@ -69,7 +69,7 @@ pub(crate) fn fit(
         let is_through = root.status == TaskStatus::Completed;
         let is_same = match (&spec.action, &task.action) {
             // What has not completed is carried out by the code there is now.
-            (Action::Function { .. }, Action::Function { .. }) if !is_through => true,
+            (Action::Function(_), Action::Function(_)) if !is_through => true,
             (old, new) => does_same(old, new),
         };
         if !is_same && !keeps_changed {
@@ -90,8 +90,8 @@ pub(crate) fn fit(
 /// Whether a task does what it did, as far as that can be told.
 pub(crate) fn does_same(old: &Action, new: &Action) -> bool {
     match (old, new) {
-        (Action::Function { code: old, .. }, Action::Function { code: new, .. }) => {
-            is_same_code(old.as_deref(), new.as_deref())
+        (Action::Function(old), Action::Function(new)) => {
+            is_same_code(old.code.as_deref(), new.code.as_deref())
         }
         (old, new) => old == new,
     }
