@@ -55,7 +55,7 @@ pub enum ParamFile {
     /// In full.
     Full(ParamTable),
     /// Its default; its type is that of the value.
-    Default(Value),
+    Default(#[schemars(extend("type" = ["boolean", "number", "string", "array"]))] Value),
 }
 
 /// A parameter in full.
@@ -131,12 +131,17 @@ pub struct DefaultsFile {
     /// How much memory an attempt may use, in MiB.
     pub memory_limit_mb: Option<Megabytes>,
     /// The exit codes that mean success.
+    #[schemars(length(min = 1))]
     pub allowed_exit_codes: Option<Spanned<Vec<ExitCode>>>,
 }
 
 /// One task. It has exactly one of `run`, `shell`, `script`, `python`, `workflow`, `approval` and `signal`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = [
+    {"required": ["run"]}, {"required": ["shell"]}, {"required": ["script"]}, {"required": ["python"]},
+    {"required": ["workflow"]}, {"required": ["approval"]}, {"required": ["signal"]},
+]))]
 pub struct TaskFile {
     /// What it is for.
     pub description: Option<String>,
@@ -149,6 +154,7 @@ pub struct TaskFile {
     /// When it starts, as its needs end.
     pub trigger: Option<TriggerFile>,
     /// Runs a program: the program and its arguments, never parsed by a shell.
+    #[schemars(length(min = 1))]
     pub run: Option<Spanned<Vec<Spanned<Scalar>>>>,
     /// Runs a line by `sh`. Values arrive in it as variables.
     pub shell: Option<Spanned<String>>,
@@ -168,6 +174,7 @@ pub struct TaskFile {
     #[serde(rename = "with")]
     pub with: Entries<Spanned<Value>>,
     /// Runs once for each item: a list, an expression that gives one, or a table of lists of which every combination runs.
+    #[schemars(extend("type" = ["array", "object", "string"]))]
     pub each: Option<Spanned<Value>>,
     /// How many of the items run at once.
     pub limit: Option<Spanned<Count>>,
@@ -196,6 +203,7 @@ pub struct TaskFile {
     /// The folder it runs in, meant from the file's.
     pub cwd: Option<Spanned<String>>,
     /// The exit codes that mean success.
+    #[schemars(length(min = 1))]
     pub allowed_exit_codes: Option<Spanned<Vec<ExitCode>>>,
     /// Whether it need not run where nothing has changed.
     pub cache: Option<CacheFile>,
@@ -345,6 +353,7 @@ pub(crate) struct WholeFile {
     /// What may be given to a run.
     params: Option<Entries<ParamFile>>,
     /// The tasks, by name.
+    #[schemars(extend("minProperties" = 1))]
     tasks: Entries<TaskFile>,
     /// Tasks that clean up: they run when all others have ended, whatever happened.
     finally: Option<Entries<TaskFile>>,

@@ -3,6 +3,7 @@
 //! Python values stay Python objects; the engine sees indices. Engine threads never enter the interpreter: they put
 //! attempts into a queue, and threads of Python take them out and hand back what came of them.
 
+pub(crate) mod call;
 pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod kept;

@@ -1,9 +1,10 @@
 //! What the threads of Python and the engine have in common in one run: the queue, the calls, the values.
 
 use crate::waiting::hold;
+use crate::workflow::call::{Call, Function};
 use crate::workflow::ends::Ends;
 use crate::workflow::kept;
-use crate::workflow::plan::{Built, Call, Function, Plan, bug};
+use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::{CHECK, Job, Queue};
 use crate::workflow::record::changed_parts;
 use dirigent_core::decide::Report;
