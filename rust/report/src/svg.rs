@@ -7,7 +7,7 @@ mod look;
 
 use crate::drawing::{Drawing, Node, NodeKind};
 use crate::escape::Xml;
-use crate::layout::{Area, Direction, Graph, Layout, Point, Route, Size, Spacing, layout};
+use crate::layout::{Area, Direction, Graph, Layout, Ordered, Point, Route, Size, Spacing};
 use crate::quantity::grouped;
 use crate::sentence::status_words;
 use dirigent_core::TaskIndex;
@@ -112,7 +112,8 @@ impl<'a> Picture<'a> {
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
             edges: drawing.edges.clone(),
         };
-        let both = [Direction::Right, Direction::Down].map(|way| (layout(&graph, way, SPACING), way));
+        let ordered = Ordered::new(&graph);
+        let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
         let too_large = |(layout, _): &(Layout, Direction)| {
             (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
         };

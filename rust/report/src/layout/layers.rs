@@ -1,38 +1,8 @@
 //! Which layer each node stands on, so that every edge leads to a later one; and the way of long edges through the
 //! layers between. Knows neither order in a layer nor places.
 
-/// Numbers in rows: one flat array for any number of lists.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    starts: Vec<u32>,
-    items: Vec<u32>,
-}
-
-impl Rows {
-    /// The second of each pair, in the row that the first one names.
-    pub(super) fn new(rows: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
-        // Counted two places on and filled one place on, each row's start ends up where it belongs.
-        let mut starts = vec![0u32; rows + 2];
-        for (row, _) in pairs.clone() {
-            starts[row as usize + 2] += 1;
-        }
-        for row in 1..starts.len() {
-            starts[row] += starts[row - 1];
-        }
-        let mut items = vec![0; starts.pop().unwrap_or(0) as usize];
-        for (row, item) in pairs {
-            let place = &mut starts[row as usize + 1];
-            items[*place as usize] = item;
-            *place += 1;
-        }
-        Self { starts, items }
-    }
-
-    pub(super) fn row(&self, row: u32) -> &[u32] {
-        let row = row as usize;
-        &self.items[self.starts[row] as usize..self.starts[row + 1] as usize]
-    }
-}
+use super::rank;
+use super::rows::Rows;
 
 /// So many points may stand for long edges. Edges for which none are left run straight, over whatever is in their way.
 const MOST_WAYPOINTS: usize = 200_000;
@@ -67,10 +37,8 @@ pub(super) struct Way {
 impl Layered {
     /// Puts nodes onto layers. Edges join different nodes, each two at most once.
     pub(super) fn new(nodes: usize, edges: &[(u32, u32)]) -> Self {
-        let (order, reversed) = sorted(nodes, edges);
-        let downward: Vec<(u32, u32)> =
-            edges.iter().zip(&reversed).map(|(&(a, b), back)| if *back { (b, a) } else { (a, b) }).collect();
-        let mut layer_of = layers_of(nodes, &downward, &order);
+        let (mut layer_of, downward, reversed) = roughly(nodes, edges);
+        rank::shorten(&downward, &mut layer_of);
         let count = layer_of.iter().max().map_or(0, |last| *last as usize + 1);
 
         let span = |edge: &(u32, u32)| (layer_of[edge.1 as usize] - layer_of[edge.0 as usize]) as usize;
@@ -121,6 +89,15 @@ impl Layered {
     pub(super) fn is_waypoint(&self, place: u32) -> bool {
         place as usize >= self.nodes
     }
+}
+
+/// The layer that each node may stand on, with edges that are short but for some; the edges as they lead to later layers;
+/// and which of them lead backward for that.
+pub(super) fn roughly(nodes: usize, edges: &[(u32, u32)]) -> (Vec<u32>, Vec<(u32, u32)>, Vec<bool>) {
+    let (order, reversed) = sorted(nodes, edges);
+    let downward: Vec<(u32, u32)> =
+        edges.iter().zip(&reversed).map(|(&(a, b), back)| if *back { (b, a) } else { (a, b) }).collect();
+    (layers_of(nodes, &downward, &order), downward, reversed)
 }
 
 /// The nodes in an order in which edges lead forward, and which edges do not: those that would close a circle.

@@ -4,7 +4,8 @@
 //! what is in line with its middle neighbour is put into a block; blocks are packed; of the four places of each, the mean
 //! of the two in the middle counts.
 
-use super::layers::{Layered, Rows};
+use super::layers::Layered;
+use super::rows::Rows;
 use std::collections::HashSet;
 
 /// The place of each node and waypoint across the layers: of its middle. `extent` is how much of that each takes.
