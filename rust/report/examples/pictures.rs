@@ -26,6 +26,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("unfolded", run(made::large(1200), &Detail { unfold: vec!["2".to_owned()], ..auto.clone() })?),
         ("sixty", run(made::large(60), &auto)?),
         ("hundred", run(made::large(100), &auto)?),
+        ("diamond", run(made::joined(4, &[(0, 1), (0, 2), (1, 3), (2, 3)]), &auto)?),
+        ("pipeline", run(made::pipeline(), &auto)?),
+        ("grid", run(made::joined(100, &made::grid(10, 10)), &auto)?),
+        ("three_hundred", run(made::large(300), &auto)?),
+        ("stages", run(made::shards(200), &auto)?),
     ];
     for (name, drawing) in &drawings {
         for form in Picture::ALL {

@@ -7,6 +7,7 @@ mod rows;
 mod rank;
 mod layers;
 mod order;
+mod lines;
 mod place;
 mod pack;
 

@@ -127,7 +127,8 @@ impl<'a> Picture<'a> {
             return Self { drawing, layout, direction, size, is_on_page, path: Vec::new() };
         }
         let least = text_width(&drawing.name, 15.0).min(600.0).max(text_width(&drawing.sentence, 12.0));
-        let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>();
+        let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>()
+            + text_width(&drawing.folded_words(), NOTE_PX);
         let width = layout.size.width.max(least).max(legend) + 2.0 * MARGIN;
         let foot = if drawing.counts.is_empty() && drawing.folded == 0 { 0.0 } else { LEGEND_HEIGHT };
         let height = layout.size.height + TITLE_HEIGHT + foot + 2.0 * MARGIN;

@@ -210,6 +210,24 @@ fn what_needs_no_crossing_has_none() {
 }
 
 #[test]
+fn a_chain_is_straight_whatever_passes_by_and_however_wide_it_is() {
+    let chain = (1..12u32).map(|node| (node - 1, node));
+    let mut graph = flat(12, chain.chain([(0, 2), (4, 6), (5, 7), (8, 10)]).collect());
+    graph.sizes[1].width = 2_000.0;
+    let picture = layout(&graph, Direction::Down, SPACING);
+    let middle = |area: &Area| area.at.x + area.size.width / 2.0;
+    let middles: Vec<f64> = picture.nodes.iter().map(middle).collect();
+    assert!(middles.iter().all(|middle| (middle - middles[0]).abs() < 0.01), "{middles:?}");
+}
+
+#[test]
+fn where_branches_end_one_stands_amid_them_however_long_they_are() {
+    let graph = flat(6, vec![(0, 1), (0, 2), (1, 3), (2, 4), (3, 4), (4, 5)]);
+    let at = layout(&graph, Direction::Right, SPACING).nodes;
+    assert!(at[4].at.y == at[0].at.y && at[5].at.y == at[0].at.y && at[1].at.y == at[3].at.y, "{at:?}");
+}
+
+#[test]
 fn a_chain_of_ten_thousand_and_as_many_frames_in_each_other_need_no_stack() {
     let count = 10_000;
     let chain = flat(count, (1..count as u32).map(|node| (node - 1, node)).collect());

@@ -24,6 +24,8 @@ pub(super) struct Layered {
     pub(super) after: Rows,
     /// What each edge runs through, from its first node to its last.
     pub(super) ways: Vec<Way>,
+    /// The first and the last node of the edge of each waypoint.
+    ends: Vec<(u32, u32)>,
 }
 
 /// The way of an edge.
@@ -56,6 +58,7 @@ impl Layered {
         }
 
         let mut ways = Vec::with_capacity(downward.len());
+        let mut ends = Vec::new();
         let mut segments = Vec::with_capacity(downward.len());
         for ((&(from, to), is_led), is_reversed) in downward.iter().zip(is_led).zip(reversed) {
             let mut through = vec![from];
@@ -63,6 +66,7 @@ impl Layered {
                 for layer in layer_of[from as usize] + 1..layer_of[to as usize] {
                     through.push(layer_of.len() as u32);
                     layer_of.push(layer);
+                    ends.push((from, to));
                 }
                 through.push(to);
                 segments.extend(through.windows(2).map(|pair| (pair[0], pair[1])));
@@ -83,11 +87,23 @@ impl Layered {
             layer_of,
             layers,
             ways,
+            ends,
         }
     }
 
     pub(super) fn is_waypoint(&self, place: u32) -> bool {
         place as usize >= self.nodes
+    }
+
+    /// Whether a long edge from a place on the layer before, or to one on the layer after, is all that its other node has
+    /// on that side: then it is a branch, and does not just pass some layers by.
+    pub(super) fn is_branch(&self, waypoint: u32, place: u32) -> bool {
+        let (first, last) = self.ends[waypoint as usize - self.nodes];
+        if self.layer_of[waypoint as usize] > self.layer_of[place as usize] {
+            self.before.row(last).len() == 1
+        } else {
+            self.after.row(first).len() == 1
+        }
     }
 }
 
