@@ -44,11 +44,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The edges of a graph with so many nodes.
 type Shape = fn(usize) -> Vec<(u32, u32)>;
 
-/// `[{"shape": "layered", "tasks": 100, "layout_s": …, "svg_s": …, "crossings": …, "edges": …}, …]`; others may draw the
-/// same edges.
+/// `[{"shape": "layered", "tasks": 100, "layout_s": …, "svg_s": …, "svg_bytes": …, "folded_svg_s": …, "crossings": …,
+/// "edges": …}, …]`; others may draw the same edges.
 fn time() -> Result<(), Box<dyn std::error::Error>> {
-    let shapes: [(&str, Shape); 4] = [
+    let shapes: [(&str, Shape); 5] = [
         ("layered", |count| made::layered(count, 1)),
+        ("nearby", |count| made::nearby(count, 1)),
         ("chain", |count| (1..count as u32).map(|node| (node - 1, node)).collect()),
         ("fan-out", |count| {
             let last = count as u32 - 1;
@@ -81,13 +82,17 @@ fn time() -> Result<(), Box<dyn std::error::Error>> {
             edges.iter().for_each(|(from, to)| needs[*to as usize].push(*from));
             let tasks = needs.into_iter().enumerate();
             let told = made::Told::of(tasks.map(|(i, needs)| made::task(&i.to_string(), needs)).collect());
-            let began = Instant::now();
-            let drawing = Drawing::of_run(&told.state, &Detail::default())?;
-            let bytes = Picture::Svg.draw(&drawing, Theme::Auto).len();
-            let svg_s = began.elapsed().as_secs_f64();
+            let svg = |detail: &Detail| -> Result<(f64, usize), Box<dyn std::error::Error>> {
+                let began = Instant::now();
+                let drawing = Drawing::of_run(&told.state, detail)?;
+                let bytes = Picture::Svg.draw(&drawing, Theme::Auto).len();
+                Ok((began.elapsed().as_secs_f64(), bytes))
+            };
+            let whole = Detail { most_nodes: usize::MAX, ..Detail::default() };
+            let ((svg_s, bytes), (folded_svg_s, _)) = (svg(&whole)?, svg(&Detail::default())?);
             rows.push(serde_json::json!({
                 "shape": shape, "tasks": count, "layout_s": times[2], "svg_s": svg_s, "svg_bytes": bytes,
-                "crossings": layout(&graph, Direction::Right, spacing).crossings, "edges": edges,
+                "folded_svg_s": folded_svg_s, "crossings": layout(&graph, Direction::Right, spacing).crossings, "edges": edges,
             }));
         }
     }

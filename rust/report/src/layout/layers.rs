@@ -26,6 +26,8 @@ pub(super) struct Layered {
     pub(super) ways: Vec<Way>,
     /// The first and the last node of the edge of each waypoint.
     ends: Vec<(u32, u32)>,
+    /// Of each that leads to one alone, which has nothing else that leads there: that one.
+    pairs: Vec<Option<u32>>,
 }
 
 /// The way of an edge.
@@ -80,7 +82,7 @@ impl Layered {
         for (place, layer) in (0u32..).zip(&layer_of) {
             layers[*layer as usize].push(place);
         }
-        Self {
+        let mut layered = Self {
             nodes,
             before: Rows::new(total, segments.iter().map(|(a, b)| (*b, *a))),
             after: Rows::new(total, segments.iter().copied()),
@@ -88,7 +90,40 @@ impl Layered {
             layers,
             ways,
             ends,
-        }
+            pairs: Vec::new(),
+        };
+        layered.pairs = layered.pairs();
+        layered
+    }
+
+    /// What only passes by does not count where two nodes stand side by side.
+    fn pairs(&self) -> Vec<Option<u32>> {
+        let only = |row: &[u32], of: u32, counts_all: bool| {
+            let counts = |other: &u32| counts_all || !self.is_waypoint(*other) || self.is_branch(*other, of);
+            let mut counting = row.iter().copied().filter(counts);
+            counting.next().filter(|_| counting.next().is_none())
+        };
+        let total = self.layer_of.len() as u32;
+        // Who leads to each alone, by all edges and by those that count.
+        let alone = |counts_all: bool| -> Vec<Option<u32>> {
+            (0..total).map(|place| only(self.before.row(place), place, counts_all)).collect()
+        };
+        let (by_all, by_counting) = (alone(true), alone(false));
+        let pair = |place: u32| {
+            let row = self.after.row(place);
+            let strict = only(row, place, true).filter(|next| by_all[*next as usize] == Some(place));
+            let nodes = || {
+                let next = only(row, place, false).filter(|next| by_counting[*next as usize] == Some(place));
+                next.filter(|next| !self.is_waypoint(place) && !self.is_waypoint(*next))
+            };
+            strict.or_else(nodes)
+        };
+        (0..total).map(pair).collect()
+    }
+
+    /// Whether one of two leads to the other alone, and nothing else leads there.
+    pub(super) fn is_pair(&self, a: u32, b: u32) -> bool {
+        self.pairs[a as usize] == Some(b) || self.pairs[b as usize] == Some(a)
     }
 
     pub(super) fn is_waypoint(&self, place: u32) -> bool {

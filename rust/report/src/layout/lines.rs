@@ -10,24 +10,12 @@ pub(super) fn room(graph: &Layered, pair: &[u32], extent: &[f64], gap: f64) -> f
     (extent[pair[0] as usize] + extent[pair[1] as usize]) / 2.0 + gap * [1.0, 0.8, 0.5][narrow]
 }
 
-/// Whether one of two leads to the other and to nothing else, and nothing else leads there. What only passes by does not
-/// count where two nodes stand side by side.
-fn is_pair(graph: &Layered, a: u32, b: u32) -> bool {
-    let (a, b) = if graph.layer_of[a as usize] < graph.layer_of[b as usize] { (a, b) } else { (b, a) };
-    let are_nodes = !graph.is_waypoint(a) && !graph.is_waypoint(b);
-    let is_only = |row: &[u32], of: u32| {
-        let counts = |other: &&u32| !are_nodes || !graph.is_waypoint(**other) || graph.is_branch(**other, of);
-        row.iter().filter(counts).count() == 1
-    };
-    is_only(graph.after.row(a), a) && is_only(graph.before.row(b), b)
-}
-
 /// How hard one is drawn to a neighbour. Long edges are drawn hardest along themselves, so that they stay straight, and go
 /// around nodes rather than that nodes go to them.
 pub(super) fn strength(graph: &Layered, place: u32, other: u32) -> f64 {
     match (graph.is_waypoint(place), graph.is_waypoint(other)) {
         (true, true) => 12.0,
-        _ if is_pair(graph, place, other) => 12.0,
+        _ if graph.is_pair(place, other) => 12.0,
         (true, false) => 2.0,
         (false, false) => 1.0,
         (false, true) if graph.is_branch(other, place) => 1.0,
@@ -176,7 +164,7 @@ const SMALL_BEND: f64 = 0.8;
 fn next_in_line(graph: &Layered, place: u32, gap: f64, at: &[f64], line_of: &[u32]) -> Option<u32> {
     let free = || graph.after.row(place).iter().copied().filter(|next| line_of[*next as usize] == NONE);
     let joins =
-        |next: &u32| is_pair(graph, place, *next) || (graph.is_waypoint(place) && graph.is_waypoint(*next));
+        |next: &u32| graph.is_pair(place, *next) || (graph.is_waypoint(place) && graph.is_waypoint(*next));
     let bend = |next: &u32| (at[*next as usize] - at[place as usize]).abs();
     let nearest =
         || free().min_by(|a, b| bend(a).total_cmp(&bend(b))).filter(|next| bend(next) < gap * SMALL_BEND);

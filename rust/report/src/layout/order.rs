@@ -20,13 +20,16 @@ const PATIENCE: usize = 6;
 const MOST_SWEEPS: usize = 16;
 const SWEPT_EDGES: usize = 300_000;
 
-/// How much work there is, in steps of about a nanosecond: so much, and more for each node and waypoint, but no more than
-/// leaves half of 50 ms for all the rest.
+/// How much work there is, in steps of about a nanosecond: so much, and more for each node, but no more than leaves most
+/// of 50 ms for all the rest.
 const WORK: usize = 800_000;
-const WORK_OF_PLACE: usize = 15_000;
-const MOST_WORK: usize = 16_000_000;
-/// And for each even of a great many.
-const LEAST_WORK_OF_PLACE: usize = 2_000;
+const WORK_OF_NODE: usize = 20_000;
+const MOST_WORK: usize = 12_000_000;
+/// And for each node and waypoint even of a great many.
+const LEAST_WORK: usize = 2_000;
+/// So many are mixed up in vain, and more for each node, until there is nothing more to find.
+const PATIENCE_MIXING: usize = 500;
+const PATIENCE_MIXING_OF_NODE: usize = 8;
 
 /// So many are looked at together when one looks for its place.
 const WINDOW: usize = 256;
@@ -37,8 +40,9 @@ const MOST_SETTLED: usize = 40;
 
 /// Orders the layers; returns how many pairs of edges cross.
 pub(super) fn order(graph: &mut Layered) -> u64 {
-    let places = graph.layer_of.len();
-    let mut work = Work((WORK + places * WORK_OF_PLACE).min(MOST_WORK) + places * LEAST_WORK_OF_PLACE);
+    let least = graph.layer_of.len() * LEAST_WORK;
+    let mut work = Work((WORK + graph.nodes * WORK_OF_NODE).min(MOST_WORK) + least);
+    let patience = PATIENCE_MIXING + graph.nodes * PATIENCE_MIXING_OF_NODE;
     let mut search = Search::new(graph);
     let mut best = (u64::MAX, Vec::new());
     for forward in [true, false] {
@@ -56,7 +60,7 @@ pub(super) fn order(graph: &mut Layered) -> u64 {
         }
     }
     search.stand(best.1);
-    let crossings = search.shake(&mut work);
+    let crossings = search.shake(patience, &mut work);
     graph.layers = search.layers;
     crossings
 }
@@ -280,13 +284,15 @@ impl<'a> Search<'a> {
     }
 
     /// Mixes up a few at a time, to see whether all settle better; returns how many pairs of edges cross at last.
-    fn shake(&mut self, work: &mut Work) -> u64 {
+    fn shake(&mut self, patience: usize, work: &mut Work) -> u64 {
         let gaps = self.layers.len().saturating_sub(1);
         let mut crossings: Vec<u64> = (0..gaps).map(|gap| self.crossings_in(gap)).collect();
         let mut total: u64 = crossings.iter().sum();
         let mut dice = Dice(0x5eed);
         let mut saved = Vec::new();
-        while total > 0 && !work.is_done() {
+        let mut idle = 0;
+        while total > 0 && idle < patience && !work.is_done() {
+            idle += 1;
             // The more edges cross between two layers, the more often these are chosen.
             let mut chosen = dice.below(total);
             let mut gap = 0;
@@ -305,6 +311,7 @@ impl<'a> Search<'a> {
             let is: u64 = (first..last).map(|gap| self.crossings_in(gap)).sum();
             let (gained, first, last) = self.settle_around(first, last, &mut saved, work);
             if was + gained >= is {
+                idle = if was + gained > is { 0 } else { idle };
                 for (gap, crossings) in crossings.iter_mut().enumerate().take(last).skip(first) {
                     *crossings = self.crossings_in(gap);
                 }

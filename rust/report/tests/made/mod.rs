@@ -309,6 +309,24 @@ pub(crate) fn layered(count: usize, seed: u64) -> Vec<(u32, u32)> {
     edges
 }
 
+/// A graph at random in which each needs one or two of the thirty before it; the same for the same seed.
+pub(crate) fn nearby(count: usize, seed: u64) -> Vec<(u32, u32)> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut chance = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let mut edges: Vec<(u32, u32)> = Vec::new();
+    for node in 1..count {
+        for _ in 0..=chance(2) {
+            edges.push(((node - 1 - chance(node.min(30))) as u32, node as u32));
+        }
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
 /// A run of very many tasks, most of them done.
 pub(crate) fn large(count: usize) -> Told {
     let mut needs = vec![Vec::new(); count];
