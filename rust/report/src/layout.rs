@@ -3,8 +3,11 @@
 //! Sizes come in, places come out. It knows nothing of tasks and how they stand: as long as a run's graph stays the same, so
 //! does its picture. The same graph always gives the same layout, and nothing here recurses.
 
+mod rows;
+mod rank;
 mod layers;
 mod order;
+mod lines;
 mod place;
 mod pack;
 
@@ -98,61 +101,109 @@ pub struct Route {
 
 /// Finds a place for everything.
 pub fn layout(graph: &Graph, direction: Direction, spacing: Spacing) -> Layout {
-    let nodes = graph.sizes.len();
-    let mut members: Vec<Vec<u32>> = vec![Vec::new(); nodes + 1];
-    let mut depth = vec![0u32; nodes];
-    for (node, inside) in (0u32..).zip(&graph.inside) {
-        members[inside.map_or(nodes, |outer| outer as usize)].push(node);
-        depth[node as usize] = inside.map_or(0, |outer| depth[outer as usize] + 1);
-    }
-    let mut edges_in: Vec<Vec<(u32, u32)>> = vec![Vec::new(); nodes + 1];
-    let mut seen = std::collections::HashSet::new();
-    for edge in &graph.edges {
-        let lifted = side_by_side(*edge, &graph.inside, &depth);
-        if let Some(edge) = lifted.filter(|edge| seen.insert(*edge)) {
-            let outer = graph.inside[edge.0 as usize].map_or(nodes, |outer| outer as usize);
-            edges_in[outer].push(edge);
+    Ordered::new(graph).layout(direction, spacing)
+}
+
+/// A graph whose nodes have their layers and their order on them, which is most of the work. Neither depends on sizes and
+/// direction.
+pub struct Ordered<'a> {
+    graph: &'a Graph,
+    /// What stands in each node; last, what stands in none.
+    groups: Vec<Group>,
+}
+
+/// Nodes that stand side by side.
+#[derive(Default)]
+struct Group {
+    members: Vec<u32>,
+    /// Those that edges join.
+    parts: Vec<Part>,
+    /// Those without edges.
+    alone: Vec<u32>,
+}
+
+/// Nodes that edges join, directly or by others.
+struct Part {
+    nodes: Vec<u32>,
+    edges: Vec<(u32, u32)>,
+    layered: Layered,
+    crossings: u64,
+}
+
+impl<'a> Ordered<'a> {
+    /// Finds layers, and an order with few crossings on each of them.
+    pub fn new(graph: &'a Graph) -> Self {
+        let nodes = graph.sizes.len();
+        let mut groups: Vec<Group> = std::iter::repeat_with(Group::default).take(nodes + 1).collect();
+        let mut depth = vec![0u32; nodes];
+        for (node, inside) in (0u32..).zip(&graph.inside) {
+            groups[inside.map_or(nodes, |outer| outer as usize)].members.push(node);
+            depth[node as usize] = inside.map_or(0, |outer| depth[outer as usize] + 1);
         }
-    }
-    let mut sizes = graph.sizes.clone();
-    let mut at = vec![Point::default(); nodes];
-    let mut routes = Vec::new();
-    let mut out = Layout::default();
-    // What stands in a node comes after it: from the last to the first, sizes are known when they are needed.
-    for group in (0..nodes).rev().filter(|group| !members[*group].is_empty()) {
-        let (inner, crossings) = flat(&members[group], &edges_in[group], &sizes, direction, spacing, &mut at);
-        out.crossings += crossings;
-        let least = sizes[group];
-        let width = inner.size.width + 2.0 * spacing.padding;
-        sizes[group].width = width.max(least.width);
-        sizes[group].height =
-            (inner.size.height + spacing.padding + spacing.heading.max(spacing.padding)).max(least.height);
-        let shift = Point {
-            x: (sizes[group].width - inner.size.width) / 2.0,
-            y: spacing.heading.max(spacing.padding),
-        };
-        members[group].iter().for_each(|node| at[*node as usize].move_by(shift));
-        routes.push((Some(group), inner.routes, shift));
-    }
-    let (outer, crossings) = flat(&members[nodes], &edges_in[nodes], &sizes, direction, spacing, &mut at);
-    out.crossings += crossings;
-    out.size = outer.size;
-    routes.push((None, outer.routes, Point::default()));
-    // Places so far are those in the node around: from the first to the last, that one's is known.
-    for node in 0..nodes {
-        if let Some(outer) = graph.inside[node] {
-            let shift = at[outer as usize];
-            at[node].move_by(shift);
+        let mut edges_in: Vec<Vec<(u32, u32)>> = vec![Vec::new(); nodes + 1];
+        let mut seen = std::collections::HashSet::new();
+        for edge in &graph.edges {
+            let lifted = side_by_side(*edge, &graph.inside, &depth);
+            if let Some(edge) = lifted.filter(|edge| seen.insert(*edge)) {
+                let outer = graph.inside[edge.0 as usize].map_or(nodes, |outer| outer as usize);
+                edges_in[outer].push(edge);
+            }
         }
+        for (group, edges) in groups.iter_mut().zip(edges_in) {
+            for (nodes, edges) in connected(&group.members, &edges) {
+                if nodes.len() == 1 {
+                    group.alone.extend(nodes);
+                } else {
+                    group.parts.push(Part::new(nodes, edges));
+                }
+            }
+        }
+        Self { graph, groups }
     }
-    for (group, mut inner, shift) in routes.into_iter().rev() {
-        let mut all = shift;
-        all.move_by(group.map_or(Point::default(), |group| at[group]));
-        inner.iter_mut().flat_map(|route| &mut route.points).for_each(|point| point.move_by(all));
-        out.routes.extend(inner);
+
+    /// Finds a place for everything.
+    pub fn layout(&self, direction: Direction, spacing: Spacing) -> Layout {
+        let nodes = self.graph.sizes.len();
+        let mut sizes = self.graph.sizes.clone();
+        let mut at = vec![Point::default(); nodes];
+        let mut routes = Vec::new();
+        // What stands in a node comes after it: from the last to the first, sizes are known when they are needed.
+        for node in (0..nodes).rev().filter(|node| !self.groups[*node].members.is_empty()) {
+            let group = &self.groups[node];
+            let inner = group.place(&sizes, direction, spacing, &mut at);
+            let least = sizes[node];
+            let width = inner.size.width + 2.0 * spacing.padding;
+            sizes[node].width = width.max(least.width);
+            sizes[node].height = (inner.size.height + spacing.padding + spacing.heading.max(spacing.padding))
+                .max(least.height);
+            let shift = Point {
+                x: (sizes[node].width - inner.size.width) / 2.0,
+                y: spacing.heading.max(spacing.padding),
+            };
+            group.members.iter().for_each(|member| at[*member as usize].move_by(shift));
+            routes.push((Some(node), inner.routes, shift));
+        }
+        let outer = self.groups[nodes].place(&sizes, direction, spacing, &mut at);
+        let parts = self.groups.iter().flat_map(|group| &group.parts);
+        let crossings = parts.map(|part| part.crossings).sum();
+        let mut out = Layout { size: outer.size, crossings, ..Layout::default() };
+        routes.push((None, outer.routes, Point::default()));
+        // Places so far are those in the node around: from the first to the last, that one's is known.
+        for node in 0..nodes {
+            if let Some(outer) = self.graph.inside[node] {
+                let shift = at[outer as usize];
+                at[node].move_by(shift);
+            }
+        }
+        for (node, mut inner, shift) in routes.into_iter().rev() {
+            let mut all = shift;
+            all.move_by(node.map_or(Point::default(), |node| at[node]));
+            inner.iter_mut().flat_map(|route| &mut route.points).for_each(|point| point.move_by(all));
+            out.routes.extend(inner);
+        }
+        out.nodes = at.into_iter().zip(sizes).map(|(at, size)| Area { at, size }).collect();
+        out
     }
-    out.nodes = at.into_iter().zip(sizes).map(|(at, size)| Area { at, size }).collect();
-    out
 }
 
 impl Point {
@@ -190,47 +241,38 @@ struct Inner {
     routes: Vec<Route>,
 }
 
-/// Places nodes that stand side by side.
-fn flat(
-    members: &[u32],
-    edges: &[(u32, u32)],
-    sizes: &[Size],
-    direction: Direction,
-    spacing: Spacing,
-    at: &mut [Point],
-) -> (Inner, u64) {
-    let mut crossings = 0;
-    let mut parts = Vec::new();
-    let mut alone = Vec::new();
-    for (nodes, edges) in connected(members, edges) {
-        if nodes.len() == 1 {
-            alone.extend(nodes);
-            continue;
+impl Group {
+    /// Places nodes that stand side by side.
+    fn place(&self, sizes: &[Size], direction: Direction, spacing: Spacing, at: &mut [Point]) -> Inner {
+        let mut inners: Vec<(&[u32], Inner)> = Vec::with_capacity(self.parts.len() + 1);
+        for part in &self.parts {
+            inners.push((&part.nodes, part.place(sizes, direction, spacing, at)));
         }
-        let (inner, found) = part(&nodes, &edges, sizes, direction, spacing, at);
-        crossings += found;
-        parts.push((nodes, inner));
+        if !self.alone.is_empty() {
+            let of_alone: Vec<Size> = self.alone.iter().map(|node| sizes[*node as usize]).collect();
+            let has_large = of_alone.iter().any(|size| *size != of_alone[0]);
+            let (places, size) = if has_large {
+                pack::rows(&of_alone, spacing.nodes)
+            } else {
+                pack::grid(&of_alone, spacing.nodes)
+            };
+            self.alone.iter().zip(places).for_each(|(node, place)| at[*node as usize] = place);
+            inners.push((&self.alone, Inner { size, routes: Vec::new() }));
+        }
+        let inner_sizes: Vec<Size> = inners.iter().map(|(_, inner)| inner.size).collect();
+        let (places, size) = pack::rows(&inner_sizes, spacing.nodes * 2.0);
+        let mut whole = Inner { size, routes: Vec::new() };
+        for ((nodes, mut inner), place) in inners.into_iter().zip(places) {
+            nodes.iter().for_each(|node| at[*node as usize].move_by(place));
+            inner
+                .routes
+                .iter_mut()
+                .flat_map(|route| &mut route.points)
+                .for_each(|point| point.move_by(place));
+            whole.routes.append(&mut inner.routes);
+        }
+        whole
     }
-    if !alone.is_empty() {
-        let of_alone: Vec<Size> = alone.iter().map(|node| sizes[*node as usize]).collect();
-        let has_large = of_alone.iter().any(|size| *size != of_alone[0]);
-        let (places, size) = if has_large {
-            pack::rows(&of_alone, spacing.nodes)
-        } else {
-            pack::grid(&of_alone, spacing.nodes)
-        };
-        alone.iter().zip(places).for_each(|(node, place)| at[*node as usize] = place);
-        parts.push((alone, Inner { size, routes: Vec::new() }));
-    }
-    let part_sizes: Vec<Size> = parts.iter().map(|(_, inner)| inner.size).collect();
-    let (places, size) = pack::rows(&part_sizes, spacing.nodes * 2.0);
-    let mut whole = Inner { size, routes: Vec::with_capacity(edges.len()) };
-    for ((nodes, mut inner), place) in parts.into_iter().zip(places) {
-        nodes.iter().for_each(|node| at[*node as usize].move_by(place));
-        inner.routes.iter_mut().flat_map(|route| &mut route.points).for_each(|point| point.move_by(place));
-        whole.routes.append(&mut inner.routes);
-    }
-    (whole, crossings)
 }
 
 /// Nodes, and the edges that join them.
@@ -267,70 +309,70 @@ fn connected(members: &[u32], edges: &[(u32, u32)]) -> Vec<Connected> {
     parts
 }
 
-/// Places nodes that edges join, on layers.
-fn part(
-    nodes: &[u32],
-    edges: &[(u32, u32)],
-    sizes: &[Size],
-    direction: Direction,
-    spacing: Spacing,
-    at: &mut [Point],
-) -> (Inner, u64) {
-    // Here layers follow each other along one axis, and nodes of a layer across it, whatever the direction.
-    let turned = |point: Point| match direction {
-        Direction::Right => point,
-        Direction::Down => Point { x: point.y, y: point.x },
-    };
-    let places: HashMap<u32, u32> = nodes.iter().zip(0..).map(|(node, place)| (*node, place)).collect();
-    let local: Vec<(u32, u32)> = edges.iter().map(|(from, to)| (places[from], places[to])).collect();
-    let mut graph = Layered::new(nodes.len(), &local);
-    let crossings = order::order(&mut graph);
-    let size_of = |place: u32| match nodes.get(place as usize).map(|node| sizes[*node as usize]) {
-        Some(size) => turned(Point { x: size.width, y: size.height }),
-        None => Point::default(),
-    };
-    let extents: Vec<Point> = (0..graph.layer_of.len() as u32).map(size_of).collect();
-    let across: Vec<f64> = extents.iter().map(|extent| extent.y).collect();
-    let middles = place::places(&graph, &across, spacing.nodes);
+impl Part {
+    fn new(nodes: Vec<u32>, edges: Vec<(u32, u32)>) -> Self {
+        let places: HashMap<u32, u32> = nodes.iter().zip(0..).map(|(node, place)| (*node, place)).collect();
+        let local: Vec<(u32, u32)> = edges.iter().map(|(from, to)| (places[from], places[to])).collect();
+        let mut layered = Layered::new(nodes.len(), &local);
+        let crossings = order::order(&mut layered);
+        Self { nodes, edges, layered, crossings }
+    }
 
-    let layers = columns(&graph, &extents, &middles, spacing);
-    let mut inner = Inner::default();
-    let (mut along, mut high) = (0.0f64, 0.0f64);
-    for (place, node) in nodes.iter().enumerate() {
-        let (start, end) = layers[graph.layer_of[place] as usize];
-        let point = Point {
-            x: f64::midpoint(start, end) - extents[place].x / 2.0,
-            y: middles[place] - across[place] / 2.0,
+    /// Places nodes on their layers, and edges between.
+    fn place(&self, sizes: &[Size], direction: Direction, spacing: Spacing, at: &mut [Point]) -> Inner {
+        // Here layers follow each other along one axis, and nodes of a layer across it, whatever the direction.
+        let turned = |point: Point| match direction {
+            Direction::Right => point,
+            Direction::Down => Point { x: point.y, y: point.x },
         };
-        (along, high) = (along.max(end), high.max(point.y + across[place]));
-        at[*node as usize] = turned(point);
-    }
-    high = middles.iter().fold(high, |high, middle| high.max(*middle));
-    let whole = turned(Point { x: along, y: high });
-    inner.size = Size { width: whole.x, height: whole.y };
-    for ((from, to), way) in edges.iter().zip(&graph.ways) {
-        let last = way.through.len() - 1;
-        let mut points = Vec::with_capacity(way.through.len() * 2);
-        for (step, place) in way.through.iter().enumerate() {
-            let (start, end) = layers[graph.layer_of[*place as usize] as usize];
-            let (y, half) = (middles[*place as usize], extents[*place as usize].x / 2.0);
-            let middle = f64::midpoint(start, end);
-            if step > 0 {
-                points.push(Point { x: start, y });
-            }
-            match step {
-                0 => points.extend([Point { x: middle + half, y }, Point { x: end, y }]),
-                step if step == last => points.push(Point { x: middle - half, y }),
-                _ => points.push(Point { x: end, y }),
-            }
+        let graph = &self.layered;
+        let size_of = |place: u32| match self.nodes.get(place as usize).map(|node| sizes[*node as usize]) {
+            Some(size) => turned(Point { x: size.width, y: size.height }),
+            None => Point::default(),
+        };
+        let extents: Vec<Point> = (0..graph.layer_of.len() as u32).map(size_of).collect();
+        let across: Vec<f64> = extents.iter().map(|extent| extent.y).collect();
+        let middles = place::places(graph, &across, spacing.nodes);
+
+        let layers = columns(graph, &extents, &middles, spacing);
+        let mut inner = Inner::default();
+        let (mut along, mut high) = (0.0f64, 0.0f64);
+        for (place, node) in self.nodes.iter().enumerate() {
+            let (start, end) = layers[graph.layer_of[place] as usize];
+            let point = Point {
+                x: f64::midpoint(start, end) - extents[place].x / 2.0,
+                y: middles[place] - across[place] / 2.0,
+            };
+            (along, high) = (along.max(end), high.max(point.y + across[place]));
+            at[*node as usize] = turned(point);
         }
-        let mut points: Vec<Point> = points.into_iter().map(turned).collect();
-        if way.is_reversed {
-            points.reverse();
+        high = middles.iter().fold(high, |high, middle| high.max(*middle));
+        let whole = turned(Point { x: along, y: high });
+        inner.size = Size { width: whole.x, height: whole.y };
+        for ((from, to), way) in self.edges.iter().zip(&graph.ways) {
+            let last = way.through.len() - 1;
+            let mut points = Vec::with_capacity(way.through.len() * 2);
+            for (step, place) in way.through.iter().enumerate() {
+                let (start, end) = layers[graph.layer_of[*place as usize] as usize];
+                let (y, half) = (middles[*place as usize], extents[*place as usize].x / 2.0);
+                let middle = f64::midpoint(start, end);
+                if step > 0 {
+                    points.push(Point { x: start, y });
+                }
+                match step {
+                    0 => points.extend([Point { x: middle + half, y }, Point { x: end, y }]),
+                    step if step == last => points.push(Point { x: middle - half, y }),
+                    _ => points.push(Point { x: end, y }),
+                }
+            }
+            let mut points: Vec<Point> = points.into_iter().map(turned).collect();
+            if way.is_reversed {
+                points.reverse();
+            }
+            inner.routes.push(Route { from: *from, to: *to, points });
         }
-        inner.routes.push(Route { from: *from, to: *to, points });
+        inner
     }
-    (inner, crossings)
 }
 
 /// Where each layer begins and ends. The farther edges have to go across, the more room is left for that.
@@ -351,9 +393,7 @@ fn columns(graph: &Layered, extents: &[Point], middles: &[f64], spacing: Spacing
     columns
 }
 
-/// The layer that each node would stand on, without any that hold others.
+/// The layer that each node could stand on, without any that hold others. Some edges may be longer than in a picture.
 pub fn layers(nodes: usize, edges: &[(u32, u32)]) -> Vec<u32> {
-    let mut layer_of = Layered::new(nodes, edges).layer_of;
-    layer_of.truncate(nodes);
-    layer_of
+    layers::roughly(nodes, edges).0
 }

@@ -7,7 +7,7 @@ mod look;
 
 use crate::drawing::{Drawing, Node, NodeKind};
 use crate::escape::Xml;
-use crate::layout::{Area, Direction, Graph, Layout, Point, Route, Size, Spacing, layout};
+use crate::layout::{Area, Direction, Graph, Layout, Ordered, Point, Route, Size, Spacing};
 use crate::quantity::grouped;
 use crate::sentence::status_words;
 use dirigent_core::TaskIndex;
@@ -112,7 +112,8 @@ impl<'a> Picture<'a> {
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
             edges: drawing.edges.clone(),
         };
-        let both = [Direction::Right, Direction::Down].map(|way| (layout(&graph, way, SPACING), way));
+        let ordered = Ordered::new(&graph);
+        let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
         let too_large = |(layout, _): &(Layout, Direction)| {
             (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
         };
@@ -126,7 +127,8 @@ impl<'a> Picture<'a> {
             return Self { drawing, layout, direction, size, is_on_page, path: Vec::new() };
         }
         let least = text_width(&drawing.name, 15.0).min(600.0).max(text_width(&drawing.sentence, 12.0));
-        let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>();
+        let legend = drawing.counts.iter().map(|count| legend_width(*count)).sum::<f64>()
+            + text_width(&drawing.folded_words(), NOTE_PX);
         let width = layout.size.width.max(least).max(legend) + 2.0 * MARGIN;
         let foot = if drawing.counts.is_empty() && drawing.folded == 0 { 0.0 } else { LEGEND_HEIGHT };
         let height = layout.size.height + TITLE_HEIGHT + foot + 2.0 * MARGIN;

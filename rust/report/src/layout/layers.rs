@@ -1,38 +1,8 @@
 //! Which layer each node stands on, so that every edge leads to a later one; and the way of long edges through the
 //! layers between. Knows neither order in a layer nor places.
 
-/// Numbers in rows: one flat array for any number of lists.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    starts: Vec<u32>,
-    items: Vec<u32>,
-}
-
-impl Rows {
-    /// The second of each pair, in the row that the first one names.
-    pub(super) fn new(rows: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
-        // Counted two places on and filled one place on, each row's start ends up where it belongs.
-        let mut starts = vec![0u32; rows + 2];
-        for (row, _) in pairs.clone() {
-            starts[row as usize + 2] += 1;
-        }
-        for row in 1..starts.len() {
-            starts[row] += starts[row - 1];
-        }
-        let mut items = vec![0; starts.pop().unwrap_or(0) as usize];
-        for (row, item) in pairs {
-            let place = &mut starts[row as usize + 1];
-            items[*place as usize] = item;
-            *place += 1;
-        }
-        Self { starts, items }
-    }
-
-    pub(super) fn row(&self, row: u32) -> &[u32] {
-        let row = row as usize;
-        &self.items[self.starts[row] as usize..self.starts[row + 1] as usize]
-    }
-}
+use super::rank;
+use super::rows::Rows;
 
 /// So many points may stand for long edges. Edges for which none are left run straight, over whatever is in their way.
 const MOST_WAYPOINTS: usize = 200_000;
@@ -54,6 +24,10 @@ pub(super) struct Layered {
     pub(super) after: Rows,
     /// What each edge runs through, from its first node to its last.
     pub(super) ways: Vec<Way>,
+    /// The first and the last node of the edge of each waypoint.
+    ends: Vec<(u32, u32)>,
+    /// Of each that leads to one alone, which has nothing else that leads there: that one.
+    pairs: Vec<Option<u32>>,
 }
 
 /// The way of an edge.
@@ -67,10 +41,8 @@ pub(super) struct Way {
 impl Layered {
     /// Puts nodes onto layers. Edges join different nodes, each two at most once.
     pub(super) fn new(nodes: usize, edges: &[(u32, u32)]) -> Self {
-        let (order, reversed) = sorted(nodes, edges);
-        let downward: Vec<(u32, u32)> =
-            edges.iter().zip(&reversed).map(|(&(a, b), back)| if *back { (b, a) } else { (a, b) }).collect();
-        let mut layer_of = layers_of(nodes, &downward, &order);
+        let (mut layer_of, downward, reversed) = roughly(nodes, edges);
+        rank::shorten(&downward, &mut layer_of);
         let count = layer_of.iter().max().map_or(0, |last| *last as usize + 1);
 
         let span = |edge: &(u32, u32)| (layer_of[edge.1 as usize] - layer_of[edge.0 as usize]) as usize;
@@ -88,6 +60,7 @@ impl Layered {
         }
 
         let mut ways = Vec::with_capacity(downward.len());
+        let mut ends = Vec::new();
         let mut segments = Vec::with_capacity(downward.len());
         for ((&(from, to), is_led), is_reversed) in downward.iter().zip(is_led).zip(reversed) {
             let mut through = vec![from];
@@ -95,6 +68,7 @@ impl Layered {
                 for layer in layer_of[from as usize] + 1..layer_of[to as usize] {
                     through.push(layer_of.len() as u32);
                     layer_of.push(layer);
+                    ends.push((from, to));
                 }
                 through.push(to);
                 segments.extend(through.windows(2).map(|pair| (pair[0], pair[1])));
@@ -108,19 +82,73 @@ impl Layered {
         for (place, layer) in (0u32..).zip(&layer_of) {
             layers[*layer as usize].push(place);
         }
-        Self {
+        let mut layered = Self {
             nodes,
             before: Rows::new(total, segments.iter().map(|(a, b)| (*b, *a))),
             after: Rows::new(total, segments.iter().copied()),
             layer_of,
             layers,
             ways,
-        }
+            ends,
+            pairs: Vec::new(),
+        };
+        layered.pairs = layered.pairs();
+        layered
+    }
+
+    /// What only passes by does not count where two nodes stand side by side.
+    fn pairs(&self) -> Vec<Option<u32>> {
+        let only = |row: &[u32], of: u32, counts_all: bool| {
+            let counts = |other: &u32| counts_all || !self.is_waypoint(*other) || self.is_branch(*other, of);
+            let mut counting = row.iter().copied().filter(counts);
+            counting.next().filter(|_| counting.next().is_none())
+        };
+        let total = self.layer_of.len() as u32;
+        // Who leads to each alone, by all edges and by those that count.
+        let alone = |counts_all: bool| -> Vec<Option<u32>> {
+            (0..total).map(|place| only(self.before.row(place), place, counts_all)).collect()
+        };
+        let (by_all, by_counting) = (alone(true), alone(false));
+        let pair = |place: u32| {
+            let row = self.after.row(place);
+            let strict = only(row, place, true).filter(|next| by_all[*next as usize] == Some(place));
+            let nodes = || {
+                let next = only(row, place, false).filter(|next| by_counting[*next as usize] == Some(place));
+                next.filter(|next| !self.is_waypoint(place) && !self.is_waypoint(*next))
+            };
+            strict.or_else(nodes)
+        };
+        (0..total).map(pair).collect()
+    }
+
+    /// Whether one of two leads to the other alone, and nothing else leads there.
+    pub(super) fn is_pair(&self, a: u32, b: u32) -> bool {
+        self.pairs[a as usize] == Some(b) || self.pairs[b as usize] == Some(a)
     }
 
     pub(super) fn is_waypoint(&self, place: u32) -> bool {
         place as usize >= self.nodes
     }
+
+    /// Whether a long edge from a place on the layer before, or to one on the layer after, is all that its other node has
+    /// on that side: then it is a branch, and does not just pass some layers by.
+    pub(super) fn is_branch(&self, waypoint: u32, place: u32) -> bool {
+        let (first, last) = self.ends[waypoint as usize - self.nodes];
+        if self.layer_of[waypoint as usize] > self.layer_of[place as usize] {
+            self.before.row(last).len() == 1
+        } else {
+            self.after.row(first).len() == 1
+        }
+    }
+}
+
+/// The layer that each node may stand on, with edges that are short but for some; the edges as they lead to later layers;
+/// and which of them lead backward for that.
+pub(super) fn roughly(nodes: usize, edges: &[(u32, u32)]) -> (Vec<u32>, Vec<(u32, u32)>, Vec<bool>) {
+    let (order, reversed) = sorted(nodes, edges);
+    let downward: Vec<(u32, u32)> =
+        edges.iter().zip(&reversed).map(|(&(a, b), back)| if *back { (b, a) } else { (a, b) }).collect();
+    (layers_of(nodes, &downward, &order), downward, reversed)
 }
 
 /// The nodes in an order in which edges lead forward, and which edges do not: those that would close a circle.

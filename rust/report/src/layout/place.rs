@@ -4,7 +4,9 @@
 //! what is in line with its middle neighbour is put into a block; blocks are packed; of the four places of each, the mean
 //! of the two in the middle counts.
 
-use super::layers::{Layered, Rows};
+use super::layers::Layered;
+use super::lines::{room, straighten, strength};
+use super::rows::Rows;
 use std::collections::HashSet;
 
 /// The place of each node and waypoint across the layers: of its middle. `extent` is how much of that each takes.
@@ -54,63 +56,8 @@ pub(super) fn places(graph: &Layered, extent: &[f64], gap: f64) -> Vec<f64> {
 /// How often everything is drawn nearer to its neighbours, forth and back.
 const SETTLINGS: usize = 6;
 
-/// How much room there is between the middles of two that stand side by side.
-fn room(graph: &Layered, pair: &[u32], extent: &[f64], gap: f64) -> f64 {
-    // Long edges that run side by side need less room than nodes.
-    let narrow = pair.iter().filter(|place| graph.is_waypoint(**place)).count();
-    (extent[pair[0] as usize] + extent[pair[1] as usize]) / 2.0 + gap * [1.0, 0.8, 0.5][narrow]
-}
-
-/// Whether nothing else leads from the first of two, and nothing else to the second.
-fn is_pair(graph: &Layered, a: u32, b: u32) -> bool {
-    let (a, b) = if graph.layer_of[a as usize] < graph.layer_of[b as usize] { (a, b) } else { (b, a) };
-    graph.after.row(a).len() == 1 && graph.before.row(b).len() == 1
-}
-
-/// Puts what follows each other like a chain into one line, where nothing is in the way: small bends look like mistakes.
-fn straighten(graph: &Layered, extent: &[f64], gap: f64, at: &mut [f64]) {
-    let mut slot_of = vec![0; at.len()];
-    for layer in &graph.layers {
-        layer.iter().enumerate().for_each(|(slot, place)| slot_of[*place as usize] = slot);
-    }
-    let next = |place: u32| {
-        let mut next = graph.after.row(place).iter().copied();
-        let joins = |next: &u32| {
-            is_pair(graph, place, *next) || (graph.is_waypoint(place) && graph.is_waypoint(*next))
-        };
-        next.find(joins)
-    };
-    let mut is_in_line = vec![false; at.len()];
-    for place in graph.layers.iter().flatten() {
-        let mut line = vec![*place];
-        while let Some(next) =
-            line.last().and_then(|last| next(*last)).filter(|next| !is_in_line[*next as usize])
-        {
-            is_in_line[next as usize] = true;
-            line.push(next);
-        }
-        let (mut low, mut high) = (f64::MIN, f64::MAX);
-        for place in &line {
-            let (slot, layer) =
-                (slot_of[*place as usize], &graph.layers[graph.layer_of[*place as usize] as usize]);
-            if slot > 0 {
-                low =
-                    low.max(at[layer[slot - 1] as usize] + room(graph, &layer[slot - 1..=slot], extent, gap));
-            }
-            if slot + 1 < layer.len() {
-                high = high
-                    .min(at[layer[slot + 1] as usize] - room(graph, &layer[slot..=slot + 1], extent, gap));
-            }
-        }
-        if line.len() > 1 && low <= high {
-            let mean = line.iter().map(|place| at[*place as usize]).sum::<f64>() / line.len() as f64;
-            line.iter().for_each(|place| at[*place as usize] = mean.clamp(low, high));
-        }
-    }
-}
-
 /// Draws each of a layer as near to the mean of its neighbours as the others let it, in all by least squares: those that
-/// push each other move as one. Long edges pull hardest along themselves, so that they stay straight.
+/// push each other move as one.
 fn settle(graph: &Layered, layer: usize, extent: &[f64], gap: f64, at: &mut [f64]) {
     struct Block {
         /// Where it wants to be, times how much it wants that.
@@ -129,12 +76,7 @@ fn settle(graph: &Layered, layer: usize, extent: &[f64], gap: f64, at: &mut [f64
         offsets.push(offset);
         let (mut pull, mut weight) = (0.0, 0.0);
         for other in graph.before.row(*place).iter().chain(graph.after.row(*place)) {
-            let strength = match (graph.is_waypoint(*place), graph.is_waypoint(*other)) {
-                (true, true) => 12.0,
-                _ if is_pair(graph, *place, *other) => 12.0,
-                (true, false) | (false, true) => 2.0,
-                (false, false) => 1.0,
-            };
+            let strength = strength(graph, *place, *other);
             pull += strength * (at[*other as usize] - offset);
             weight += strength;
         }

@@ -215,6 +215,70 @@ pub(crate) fn fan_out() -> Told {
     told
 }
 
+/// A run of thirty tasks: some of them have parts, some wait for what was long ago.
+pub(crate) fn pipeline() -> Told {
+    let names: [(&str, &[&str]); 16] = [
+        ("configure", &[]),
+        ("fetch orders", &["configure"]),
+        ("fetch customers", &["configure"]),
+        ("fetch rates", &["configure"]),
+        ("clean orders", &["fetch orders"]),
+        ("clean customers", &["fetch customers"]),
+        ("convert currencies", &["clean orders", "fetch rates"]),
+        ("join", &["convert currencies", "clean customers"]),
+        ("features", &["join", "configure"]),
+        ("train", &["features"]),
+        ("evaluate", &["train", "clean customers"]),
+        ("check totals", &["convert currencies"]),
+        ("approve", &["evaluate", "check totals"]),
+        ("publish model", &["approve", "configure"]),
+        ("publish tables", &["approve", "join"]),
+        ("send a report to those who asked for one", &["publish model", "publish tables", "fetch rates"]),
+    ];
+    let made: Vec<Made<'_>> = names.iter().map(|(name, needs)| (*name, *needs, "")).collect();
+    let mut told = Told::of(tasks(&made));
+    (0..8).for_each(|i| told.fate(i, "done"));
+    told.started(8, 1);
+    told.becomes(8, (0..8).map(|part| task(&format!("features/shard {part}"), Vec::new())).collect());
+    (16..24).for_each(|i| told.fate(i, if i == 20 { "retried" } else { "done" }));
+    told.ended(8, 1, Outcome::Returned, None);
+    told.started(9, 1);
+    told.becomes(
+        9,
+        vec![
+            task("train/split", Vec::new()),
+            task("train/fit", vec![24]),
+            task("train/baseline", vec![24]),
+            task("train/tune", vec![25]),
+            task("train/score", vec![27, 26, 24]),
+            task("train/keep", vec![28]),
+        ],
+    );
+    [(24, "done"), (25, "running"), (26, "failed")].into_iter().for_each(|(i, fate)| told.fate(i, fate));
+    told
+}
+
+/// So many layers of so many tasks; each needs two of the layer before.
+pub(crate) fn grid(width: u32, layers: u32) -> Vec<(u32, u32)> {
+    let need = |node: u32, step: u32| (node / width - 1) * width + (node * step + node / width) % width;
+    let nodes = width..width * layers;
+    let mut edges: Vec<(u32, u32)> =
+        nodes.flat_map(|node| [(need(node, 1), node), (need(node, 3), node)]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// A run of tasks that wait for each other like this, the first three quarters of which are done.
+pub(crate) fn joined(count: usize, edges: &[(u32, u32)]) -> Told {
+    let mut needs = vec![Vec::new(); count];
+    edges.iter().for_each(|(from, to)| needs[*to as usize].push(*from));
+    let tasks = needs.into_iter().enumerate();
+    let mut told = Told::of(tasks.map(|(i, needs)| task(&format!("task {i}"), needs)).collect());
+    (0..count as u32 * 3 / 4).for_each(|i| told.fate(i, "done"));
+    told
+}
+
 /// A layered graph at random, as what each needs; the same for the same seed.
 pub(crate) fn layered(count: usize, seed: u64) -> Vec<(u32, u32)> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
@@ -239,6 +303,24 @@ pub(crate) fn layered(count: usize, seed: u64) -> Vec<(u32, u32)> {
         }
         layers.push((next, width));
         next += width;
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// A graph at random in which each needs one or two of the thirty before it; the same for the same seed.
+pub(crate) fn nearby(count: usize, seed: u64) -> Vec<(u32, u32)> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut chance = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let mut edges: Vec<(u32, u32)> = Vec::new();
+    for node in 1..count {
+        for _ in 0..=chance(2) {
+            edges.push(((node - 1 - chance(node.min(30))) as u32, node as u32));
+        }
     }
     edges.sort_unstable();
     edges.dedup();
