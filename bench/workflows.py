@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 Timed = Callable[[], tuple[float, int]]
 WORK: dict[tuple[str, str], Timed] = {}
@@ -31,6 +31,7 @@ NEEDS = {
 GOALS = {
     ("chain", "asyncio"): 1.0,
     ("coroutines", "asyncio.gather"): 1.0,
+    ("coroutines that wait", "asyncio.gather"): 1.0,
     ("sleeps", "the ideal"): 1.1,
     ("isolation", "ProcessPoolExecutor"): 1.0,
     ("graph", "rustworkx, by name"): 1.0,
@@ -218,16 +219,21 @@ async def nothing() -> None:
     """A coroutine that costs nothing."""
 
 
-@work("coroutines", "dirigent")
-def _() -> tuple[float, int]:
+async def turn() -> None:
+    """A coroutine that lets the loop turn once."""
+    import asyncio
+
+    await asyncio.sleep(0)
+
+
+def coroutines(function: Callable[[], Coroutine[object, object, None]]) -> tuple[float, int]:
     from dirigent import Workflow
 
     workflow = Workflow("coroutines", max_concurrency=64)
-    return ours(workflow.add_tasks((f"t{i}", nothing, ()) for i in range(10_000))), 10_000
+    return ours(workflow.add_tasks((f"t{i}", function, ()) for i in range(10_000))), 10_000
 
 
-@work("coroutines", "asyncio.gather")
-def _() -> tuple[float, int]:
+def gather(function: Callable[[], Coroutine[object, object, None]]) -> tuple[float, int]:
     import asyncio
 
     async def main() -> float:
@@ -235,13 +241,19 @@ def _() -> tuple[float, int]:
 
         async def one() -> None:
             async with slots:
-                await nothing()
+                await function()
 
         began = time.perf_counter()
         await asyncio.gather(*(one() for _ in range(10_000)))
         return time.perf_counter() - began
 
     return asyncio.run(main()), 10_000
+
+
+WORK["coroutines", "dirigent"] = lambda: coroutines(nothing)
+WORK["coroutines", "asyncio.gather"] = lambda: gather(nothing)
+WORK["coroutines that wait", "dirigent"] = lambda: coroutines(turn)
+WORK["coroutines that wait", "asyncio.gather"] = lambda: gather(turn)
 
 
 # --- sleeps of 10 ms, 100 at once ---

@@ -10,10 +10,10 @@ import atexit
 import contextlib
 import contextvars
 import os
-import sys
 import threading
 import time
 import types
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,9 @@ if hasattr(os, "register_at_fork"):
 SIGNAL_TICK_S = 0.02
 #: How often the loop of a notebook's kernel does.
 _KERNEL_TICK_S = 0.05
+
+#: How long the loop is held up by coroutines that begin before others get a turn.
+_SLICE_NS = 5_000_000
 
 #: Files of ours that call what users wrote.
 OUR_FILES = {__file__}
@@ -212,9 +215,16 @@ class OnLoop:
     def __init__(self, session: Session, base: contextvars.Context) -> None:
         import asyncio
 
+        from dirigent._eager import starter
+
         self.session = session
         self.base = base
         self.loop = asyncio.get_running_loop()
+        self.create = starter(self.loop)
+        #: Attempts that were taken and not started yet.
+        self.waiting: deque[Job] = deque()
+        #: The turn of the loop in which those are to be.
+        self.turn: asyncio.Handle | None = None
         self.tasks: dict[tuple[int, int], asyncio.Task[Any]] = {}
 
     async def run(self) -> None:
@@ -236,13 +246,13 @@ class OnLoop:
         try:
             self.session.begin()
             attendant.start()
-            self.start(self.session.take_for_loop())
+            self.begin()
             if kernel_shell() is not None:
                 self.stay_awake(ended)
             await ended
         finally:
             self.loop.remove_reader(descriptor)
-            for task in list(self.tasks.values()):
+            for task in self.end():
                 task.cancel()
 
     def stay_awake(self, ended: asyncio.Future[None]) -> None:
@@ -250,80 +260,88 @@ class OnLoop:
         if not ended.done():
             self.loop.call_later(_KERNEL_TICK_S, self.stay_awake, ended)
 
+    def begin(self) -> None:
+        """Start what is there, in the loop's next turn: coroutines cannot begin within a task."""
+        if self.turn is None:
+            self.turn = self.loop.call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        self.turn = None
+        self.start([])
+
+    def end(self) -> list[asyncio.Task[Any]]:
+        """Start nothing more, and return what is under way."""
+        self.begin()
+        assert self.turn is not None
+        self.turn.cancel()
+        return list(self.tasks.values())
+
     def wake(self) -> None:
         """Take what came in while the loop did something else."""
         self.session.woken()
-        for key in self.session.given_up_on_loop():
-            task = self.tasks.get(key)
-            if task is not None:
-                task.cancel()
+        given_up = set(self.session.given_up_on_loop())
+        if given_up:
+            self.waiting = deque(job for job in self.waiting if job[:2] not in given_up)
+        for key in given_up & self.tasks.keys():
+            self.tasks[key].cancel()
         self.start(self.session.take_for_loop())
 
     def start(self, jobs: list[Job]) -> None:
-        """Start attempts, and those that follow from one that fails at once."""
-        while jobs:
-            following: list[Job] = []
-            for job in jobs:
-                following += self.start_one(job)
-            # Until nothing is left: only then is the loop woken for what comes later.
-            jobs = following or self.session.take_for_loop()
-
-    def start_one(self, job: Job) -> list[Job]:
-        task, attempt, function, args, kwargs, extras = job
-        context, since_ns = self.base.copy(), time.perf_counter_ns()
-        around = Attempt(self.session, task, attempt, extras.timeout if extras is not None else None)
-        try:
-            if extras is not None:
-                kwargs = _with_context(extras, around, kwargs)
-            coroutine = context.run(_enter, around, function, args, kwargs)
-            running = self.create(coroutine, context)
-        except KeyboardInterrupt:
-            raise  # it is meant for whoever runs the loop, and hit here by chance
-        except BaseException as error:
-            return self.failed(task, attempt, error, extras, 0)
-        if running.done():
-            return self.told(task, attempt, extras, since_ns, running)
-        self.tasks[task, attempt] = running
-        running.add_done_callback(partial(self.ended, task, attempt, extras, since_ns))
-        return []
-
-    if sys.version_info >= (3, 12):
-
-        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
-            import asyncio
-
-            # What never waits is through before it costs the loop a turn.
-            return asyncio.Task(coroutine, loop=self.loop, context=context, eager_start=True)
-
-    elif sys.version_info >= (3, 11):
-
-        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
-            return self.loop.create_task(coroutine, context=context)
-
-    else:
-
-        def create(self, coroutine: Any, context: contextvars.Context) -> asyncio.Task[Any]:
-            return context.run(self.loop.create_task, coroutine)
+        """Start attempts, and those that follow from what is through at once."""
+        waiting, session, clock, copy = self.waiting, self.session, time.perf_counter_ns, self.base.copy
+        waiting += jobs
+        if self.turn is not None:
+            return
+        now_ns = clock()
+        until_ns = now_ns + _SLICE_NS
+        while True:
+            while waiting:
+                if now_ns > until_ns:
+                    # Others want the loop, too.
+                    return self.begin()
+                since_ns = now_ns
+                task, attempt, function, args, kwargs, extras = waiting.popleft()
+                around = Attempt(session, task, attempt, None if extras is None else extras.timeout)
+                context = copy()
+                try:
+                    if extras is not None:
+                        kwargs = _with_context(extras, around, kwargs)
+                    coroutine = context.run(_enter, around, function, args, kwargs)
+                    running = self.create(coroutine, context)
+                except KeyboardInterrupt:
+                    raise  # it is meant for whoever runs the loop, and hit here by chance
+                except BaseException as error:
+                    waiting += self.failed(task, attempt, error, extras, 0)
+                    continue
+                now_ns = clock()
+                if running.done():
+                    waiting += self.told(task, attempt, extras, now_ns - since_ns, running)
+                else:
+                    self.tasks[task, attempt] = running
+                    running.add_done_callback(partial(self.ended, task, attempt, extras, since_ns))
+            waiting += session.take_for_loop()
+            if not waiting:
+                # Only now is the loop woken for what comes later.
+                return
 
     def ended(
         self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]
     ) -> None:
         self.tasks.pop((task, attempt), None)
-        jobs = self.told(task, attempt, extras, since_ns, running)
+        jobs = self.told(task, attempt, extras, time.perf_counter_ns() - since_ns, running)
         if jobs:
             self.start(jobs)
 
     def told(
-        self, task: int, attempt: int, extras: Task | None, since_ns: int, running: asyncio.Task[Any]
+        self, task: int, attempt: int, extras: Task | None, wall_ns: int, running: asyncio.Task[Any]
     ) -> list[Job]:
         """Hand in what came of a coroutine, and take what follows."""
-        wall_us = max(1, (time.perf_counter_ns() - since_ns) // 1000)
         if running.cancelled():
             import asyncio
 
-            return self.failed(task, attempt, asyncio.CancelledError(), extras, wall_us)
+            return self.failed(task, attempt, asyncio.CancelledError(), extras, wall_ns)
         if (error := running.exception()) is not None:
-            return self.failed(task, attempt, error, extras, wall_us)
+            return self.failed(task, attempt, error, extras, wall_ns)
         value, through = running.result(), True
         if extras is not None:
             try:
@@ -331,17 +349,17 @@ class OnLoop:
             except KeyboardInterrupt:
                 raise
             except BaseException as problem:
-                return self.failed(task, attempt, problem, extras, wall_us)
+                return self.failed(task, attempt, problem, extras, wall_ns)
         hand_in = self.session.step_on_loop if through else self.session.repeat_on_loop
-        return hand_in(task, attempt, value, wall_us)
+        return hand_in(task, attempt, value, wall_ns)
 
     def failed(
-        self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_us: int
+        self, task: int, attempt: int, error: BaseException, extras: Task | None, wall_ns: int
     ) -> list[Job]:
         retryable = isinstance(error, Exception) if extras is None else extras.is_retried_on(error)
 
         def tell(error: BaseException, kind: str, text: str, trace: str, retryable: bool) -> list[Job]:
-            return self.session.fail_on_loop(task, attempt, error, kind, text, trace, retryable, wall_us)
+            return self.session.fail_on_loop(task, attempt, error, kind, text, trace, retryable, wall_ns)
 
         jobs: list[Job] = _fail(tell, error, retryable)
         return jobs

@@ -50,11 +50,11 @@ class Serving:
         descriptor = self._session.wake_descriptor()
         self.loop.add_reader(descriptor, on_loop.wake)
         try:
-            on_loop.start(self._session.take_for_loop())
+            on_loop.begin()
             await self._ended
         finally:
             self.loop.remove_reader(descriptor)
-            running = list(on_loop.tasks.values())
+            running = on_loop.end()
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

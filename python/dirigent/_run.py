@@ -112,17 +112,20 @@ class Run(Mapping[str, Any]):
     def summary(self) -> dict[str, Any]:
         """The run in figures: ``run``, ``workflow``, ``ok``, ``verdict``, ``tasks`` (how many), ``counts`` by status,
         ``failed`` (names and sentences)."""
-        statuses = self._session.statuses()
-        counts = {status.value: statuses.count(status.value) for status in TaskStatus}
         return {
             "run": self.id,
             "workflow": self.name,
             "ok": self.ok,
             "verdict": self.verdict,
-            "tasks": len(statuses),
-            "counts": {status: count for status, count in counts.items() if count},
+            "tasks": len(self._session),
+            "counts": self._counts(),
             "failed": [{"task": result.name, "sentence": result.sentence} for result in self.failed],
         }
+
+    def _counts(self) -> dict[str, int]:
+        statuses = self._session.statuses()
+        counts = {status.value: statuses.count(status.value) for status in TaskStatus}
+        return {status: count for status, count in counts.items() if count}
 
     def events(self, from_seq: int = 0) -> list[dict[str, Any]]:
         """Everything that happened, in order, from a place on."""
@@ -162,7 +165,7 @@ class Run(Mapping[str, Any]):
         return shown(self, self.graph())
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {status}" for status, count in self.summary()["counts"].items())
+        counts = ", ".join(f"{count} {status}" for status, count in self._counts().items())
         return f"<Run of {self.name!r}: {self.verdict}; {counts}>"
 
 
@@ -448,18 +451,16 @@ def _run_here(handle: RunHandle) -> Run:
 def _run_on_a_loop(handle: RunHandle) -> Run:
     import asyncio
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(_drive(handle))
+    if not _is_in_loop():
+        asyncio.run(_drive(handle))
+        return handle._result()
     # A loop runs in this thread already, and cannot run ours as well.
-    outcome: list[Run] = []
     problem: list[BaseException] = []
     context = contextvars.copy_context()
 
     def elsewhere() -> None:
         try:
-            outcome.append(context.run(asyncio.run, _drive(handle)))
+            context.run(asyncio.run, _drive(handle))
         except BaseException as error:
             problem.append(error)
 
@@ -472,15 +473,28 @@ def _run_on_a_loop(handle: RunHandle) -> Run:
         raise
     if problem:
         raise problem[0]
-    return outcome[0]
+    return handle._result()
+
+
+def _is_in_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def run(workflow: Runnable, **options: Any) -> Run:
     """Run in the running loop."""
-    return await _drive(_prepared(workflow, **options))
+    handle = _prepared(workflow, **options)
+    await _drive(handle)
+    return handle._result()
 
 
-async def _drive(handle: RunHandle) -> Run:
+async def _drive(handle: RunHandle) -> None:
+    # Not the run: CPython 3.11 makes a text of what its main coroutine returned, which takes long if that is large.
     session, base, showing = handle._session, contextvars.copy_context(), Showing(handle)
     try:
         with showing, Capture(), _Progress(handle, handle._workflow.progress_callback), Telling(handle):
@@ -489,7 +503,6 @@ async def _drive(handle: RunHandle) -> Run:
     except BaseException:
         session.abandon()
         raise
-    return handle._result()
 
 
 def start(workflow: Runnable, **options: Any) -> RunHandle:

@@ -188,9 +188,12 @@ impl Queue {
         is_awaited
     }
 
-    /// Takes a job back from the loop. Returns whether anybody still waits for it.
+    /// Takes a job back from the loop, which is awake then and asks by itself for what follows. Returns whether anybody
+    /// still waits for it.
     pub(crate) fn hand_in_from_loop(&self, job: Job) -> bool {
-        self.lock().hands_on_loop.remove(&job)
+        let mut inner = self.lock();
+        inner.loop_waits = false;
+        inner.hands_on_loop.remove(&job)
     }
 
     /// Nobody waits for a job any more. Returns whether the loop has to be woken.

@@ -278,11 +278,11 @@ impl Session {
         task: u32,
         attempt: u32,
         value: Py<PyAny>,
-        wall_us: u64,
+        wall_ns: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
         if self.shared.queue.hand_in_from_loop(job) {
-            self.shared.returned(py, job, value, wall_us);
+            self.shared.returned(py, job, value, wall_ns.div_ceil(1000));
         }
         self.take_for_loop(py)
     }
@@ -299,11 +299,12 @@ impl Session {
         message: &str,
         trace: &str,
         retryable: bool,
-        wall_us: u64,
+        wall_ns: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
         if self.shared.queue.hand_in_from_loop(job) {
-            self.shared.raised(py, job, error, Raised { class: class_, message, trace, retryable }, wall_us);
+            let told = Raised { class: class_, message, trace, retryable };
+            self.shared.raised(py, job, error, told, wall_ns.div_ceil(1000));
         }
         self.take_for_loop(py)
     }
@@ -315,11 +316,11 @@ impl Session {
         task: u32,
         attempt: u32,
         value: Py<PyAny>,
-        wall_us: u64,
+        wall_ns: u64,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let job = (TaskIndex(task), attempt);
         if self.shared.queue.hand_in_from_loop(job) {
-            self.shared.unfinished(py, job, value, wall_us);
+            self.shared.unfinished(py, job, value, wall_ns.div_ceil(1000));
         }
         self.take_for_loop(py)
     }
