@@ -3,7 +3,7 @@
     python bench/pictures.py [--most N] [--dagre FOLDER]
 
 Graphs of 30 to 10,000 tasks: layered ones at random, such in which each needs what stands nearby, a chain, a fan-out, diamonds.
-The layout of ours is timed in its own process of an optimised build (which this makes with cargo), the best of five; of `dot`,
+The layout of ours is timed in its own process of an optimised build (which this makes with cargo), the best of some; of `dot`,
 the whole program, which starts in some 5 ms and reads the same edges; of dagre, its layout alone, in a process of node. Of both,
 the best of three counts, as long as that takes seconds. FOLDER is one in which `npm install @dagrejs/dagre` was done. What is
 missing is left out, and the output says so.

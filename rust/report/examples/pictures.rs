@@ -82,10 +82,14 @@ fn time() -> Result<(), Box<dyn std::error::Error>> {
             let tasks = needs.into_iter().enumerate();
             let told = made::Told::of(tasks.map(|(i, needs)| made::task(&i.to_string(), needs)).collect());
             let svg = |detail: &Detail| -> Result<(f64, usize), Box<dyn std::error::Error>> {
-                let began = Instant::now();
-                let drawing = Drawing::of_run(&told.state, detail)?;
-                let bytes = Picture::Svg.draw(&drawing, Theme::Auto).len();
-                Ok((began.elapsed().as_secs_f64(), bytes))
+                let (mut best, mut bytes) = (f64::MAX, 0);
+                for _ in 0..3 {
+                    let began = Instant::now();
+                    let drawing = Drawing::of_run(&told.state, detail)?;
+                    bytes = Picture::Svg.draw(&drawing, Theme::Auto).len();
+                    best = best.min(began.elapsed().as_secs_f64());
+                }
+                Ok((best, bytes))
             };
             let whole = Detail { most_nodes: usize::MAX, ..Detail::default() };
             let ((svg_s, bytes), (folded_svg_s, _)) = (svg(&whole)?, svg(&Detail::default())?);
