@@ -125,6 +125,7 @@ fn a_great_many_tasks_are_drawn_as_stages_that_can_be_unfolded() {
     assert!(folded.nodes.len() <= 40, "{}", folded.nodes.len());
     assert!(folded.nodes.iter().map(|node| node.tasks.len()).sum::<usize>() == 1_200);
     assert!(folded.folded_words().starts_with("1,200 tasks folded into"));
+    assert!(svg(&told).contains(">1,200 tasks folded into"), "however narrow the picture is");
 
     let detail = Detail { unfold: vec!["2".to_owned()], ..Detail::default() };
     let unfolded = Drawing::of_run(&told.state, &detail).expect("there is a stage 2");

@@ -244,6 +244,13 @@ mod tests {
     }
 
     #[test]
+    fn nodes_move_together_where_one_alone_wins_nothing() {
+        let chain = [(0, 1), (1, 2), (2, 3), (3, 4), (3, 8)];
+        let branch = [(5, 7), (6, 7), (7, 4), (7, 8)];
+        check(9, &[chain.as_slice(), branch.as_slice()].concat(), &[0, 1, 2, 3, 4, 2, 2, 3, 4]);
+    }
+
+    #[test]
     fn a_long_edge_has_a_waypoint_on_each_layer_that_it_passes() {
         let layered = Layered::new(4, &[(0, 1), (1, 2), (2, 3), (0, 3)]);
         assert_eq!(layered.ways[3].through, [0, 4, 5, 3]);

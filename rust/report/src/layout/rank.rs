@@ -16,13 +16,19 @@ const WORK_OF_EDGE: usize = 150;
 
 /// Makes edges that lead to later layers shorter. `layer_of` is such a layering, and stays one.
 pub(super) fn shorten(edges: &[(u32, u32)], layer_of: &mut [u32]) {
+    let length = |layer_of: &[u32]| -> u64 {
+        edges.iter().map(|(a, b)| u64::from(layer_of[*b as usize] - layer_of[*a as usize])).sum()
+    };
     let mut tree = Tree::new(edges, layer_of);
     tree.hang();
     tree.improve(WORK + WORK_OF_EDGE * edges.len());
     tree.spread();
     let first = tree.layer_of.iter().min().copied().unwrap_or(0);
-    for (layer, found) in layer_of.iter_mut().zip(&tree.layer_of) {
-        *layer = u32::try_from(found - first).unwrap_or(0);
+    let found: Vec<u32> =
+        tree.layer_of.iter().map(|layer| u32::try_from(layer - first).unwrap_or(0)).collect();
+    // Of very many, hanging them up may cost more than there is work to win.
+    if length(&found) <= length(layer_of) {
+        layer_of.copy_from_slice(&found);
     }
 }
 
@@ -270,6 +276,15 @@ mod tests {
             prop_assert_eq!(length(&edges, &layer_of), least(nodes, &edges), "{:?} {:?}", edges, layer_of);
             prop_assert_eq!(layer_of.iter().min(), Some(&0));
         }
+    }
+
+    #[test]
+    fn a_branch_moves_to_where_more_of_its_edges_lead() {
+        // A chain of five; two nodes that lead to the last but one by a third have the first in front of them.
+        let mut layer_of = [0, 1, 2, 3, 4, 2, 2, 3];
+        let edges = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 5), (0, 6), (5, 7), (6, 7), (7, 4)];
+        shorten(&edges, &mut layer_of);
+        assert_eq!(layer_of, [0, 1, 2, 3, 4, 1, 1, 2]);
     }
 
     #[test]
