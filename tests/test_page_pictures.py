@@ -142,7 +142,7 @@ tasks:
 
 def test_each_attempt_is_a_bar_and_the_delay_between_them_is_seen(report: Page) -> None:
     titles = """[...document.querySelectorAll(".chart a title")].map(it => it.textContent)
-        .filter(it => it.startsWith("flaky"))"""
+        .filter(it => it.startsWith("flaky")).map(it => it.split(";")[0])"""
     assert report.evaluate(titles) == [
         "flaky attempt 2 of 2 completed",
         "flaky attempt 1 of 2 failed",
@@ -200,7 +200,7 @@ def test_the_parameters_and_the_file_are_told(program: Path, tmp_path: Path, pag
     text = "params: {day: {type: string, default: monday}, n: [1, 2]}\ntasks: {a: {shell: 'true'}}\n"
     folder = carry_out(program, tmp_path, text, "--param", "day=<b>tuesday</b>")
     page.go((folder / "report.html").as_uri())
-    given = """[...document.querySelectorAll(".given div")].map(it =>
+    given = """[...document.querySelectorAll("#parameters .given div")].map(it =>
         [it.querySelector("dt").textContent, it.querySelector("code").textContent])"""
     assert page.evaluate(given) == [
         ["Workflow file", str(tmp_path / "nightly.yaml")],

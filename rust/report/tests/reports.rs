@@ -79,6 +79,7 @@ fn run(
                     },
                     stdout: Some(Box::new(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None })),
                     stderr: None,
+                    start_us: 0,
                     retry_at_ms: None,
                     left_behind: 0,
                 });
