@@ -204,13 +204,14 @@ def test_of_many_tasks_the_wait_of_the_one_that_is_selected_is_drawn(
         program, tmp_path, f"tasks: {{a: {{each: [{items}], shell: sleep 0.05}}}}\n", "--jobs", "2"
     )
     page.go((folder / "report.html").as_uri())
-    lines = 'document.querySelectorAll(".chart a .wait").length'
+    lines = 'document.querySelectorAll(".chart .wait").length'
     assert page.evaluate(lines) == 0
     last = """[...document.querySelectorAll(".chart a[data-ready]")].at(-1)"""
     page.click(f"{last}.querySelector('rect')")
     page.wait_for(lines, 1)
     (wait, until), (begins, _) = (
-        page.evaluate(sides(f"{last}.querySelector('{it}')")) for it in (".wait", "rect")
+        page.evaluate(sides(it))
+        for it in ("document.querySelector('.chart .wait')", f"{last}.querySelector('rect')")
     )
     assert until == pytest.approx(begins, abs=3)
     assert wait < begins - 100, "it was ready long before"

@@ -76,6 +76,7 @@ pub(super) fn environment(out: &mut dyn Write, state: &State) -> Result {
     line("Project", &origin.root.as_ref().map(shown).unwrap_or_default(), "")?;
     let folders: BTreeSet<String> = commands.iter().map(|command| shown(&command.cwd)).collect();
     match folders.iter().collect::<Vec<_>>()[..] {
+        [folder] if header.origin.root.as_ref().map(shown).as_ref() == Some(folder) => {}
         [folder] => line("Working directory", folder, "")?,
         [] => {}
         _ => line("Working directories", &counted(folders.len(), "folder"), "")?,

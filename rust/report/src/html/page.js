@@ -155,17 +155,17 @@ const reveal = link => {
 const showWait = link => {
   if (!link.dataset.ready) return;
   const [bar, line] = [link.querySelector("rect"), document.createElementNS(link.namespaceURI, "line")];
-  const y = Number(bar.getAttribute("y")) + bar.getAttribute("height") / 2;
-  const places = { class: "wait", x1: `${link.dataset.ready}%`, x2: bar.getAttribute("x"), y1: y, y2: y };
+  const y = bar.getAttribute("y") - 1.5; // above the bars before it
+  const places = { class: "wait now", x1: `${link.dataset.ready}%`, x2: bar.getAttribute("x"), y1: y, y2: y };
   Object.entries(places).forEach(([name, value]) => line.setAttribute(name, value));
-  link.append(line);
+  link.ownerSVGElement.append(line);
 };
 const strip = make("p", { id: "selection", hidden: true });
 strip.setAttribute("role", "status");
 document.querySelector("footer").before(strip);
 const select = id => {
   document.querySelectorAll("[aria-current]").forEach(it => it.removeAttribute("aria-current"));
-  document.querySelectorAll(".chart a .wait").forEach(it => it.remove());
+  document.querySelectorAll(".chart .wait.now").forEach(it => it.remove());
   declared.forEach(row => row.removeAttribute("aria-current"));
   const row = rowFor(id);
   strip.hidden = !row;

@@ -114,7 +114,7 @@ pub(super) fn write(out: &mut dyn Write, summary: &Summary, logs: &dyn Logs) -> 
         }
         writeln!(out, "</tbody>\n</table></noscript>")?;
     }
-    writeln!(out, "<<p class=muted id=none hidden>No task matches.</p>\n</section>")
+    writeln!(out, "<p class=muted id=none hidden>No task matches.</p>\n</section>")
 }
 
 fn row(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, shares: &Shares) -> Result {

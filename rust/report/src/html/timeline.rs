@@ -176,7 +176,7 @@ fn below(
     let peak = cores.iter().copied().fold(0.0, f64::max);
     let is_seen = peak >= 0.05;
     if is_seen {
-        let greatest = format!("{peak:.1} core{}", if peak.round() == 1.0 && peak < 1.05 { "" } else { "s" });
+        let greatest = format!("{peak:.1} cores");
         let said = format!(
             "At most {peak:.1} processors busy; what an attempt used counts as spread evenly over its time"
         );

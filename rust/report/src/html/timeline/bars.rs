@@ -15,6 +15,9 @@ use std::fmt::{Result, Write};
 /// Where there would be more, neighbours become one.
 const MOST_BARS: usize = 2_500;
 
+/// So many failures are drawn wider than they were, so as to be seen.
+const MOST_MARKED: usize = 100;
+
 /// One bar.
 pub(super) struct Bar<'a> {
     pub(super) lane: usize,
@@ -56,6 +59,11 @@ impl<'a> Bar<'a> {
             self.status = next.status;
         }
         self.tasks.extend(next.tasks);
+    }
+
+    /// How most of its attempts ended.
+    fn usual(&self) -> TaskStatus {
+        self.counts.values().max_by_key(|(_, n)| *n).map_or(self.status, |(status, _)| *status)
     }
 
     /// Whether the next one is too short to be told from it: touching, and both within a few pixels.
@@ -115,10 +123,14 @@ pub(super) fn draw(
     let gap_px = axis.gap_px();
     // What went wrong is drawn last, over its neighbours.
     let (bad, good): (Vec<_>, Vec<_>) = bars.iter().partition(|bar| bar.status.is_failure());
+    // A few are to be found; many would hide what completed.
+    let are_few = bad.len() <= MOST_MARKED;
     for bar in good.into_iter().chain(bad) {
-        let (x, width) = bar.extent(if bar.status.is_failure() { 4.0 * PIXEL } else { PIXEL });
+        let is_mixed = bar.counts.len() > 1;
+        let is_marked = are_few && bar.status.is_failure() && !is_mixed;
+        let (x, width) = bar.extent(if is_marked { 4.0 * PIXEL } else { PIXEL });
         let (y, height) = (axis.y(bar.lane) + gap_px, axis.lane_px - 2 * gap_px);
-        let (index, class) = (bar.first.task, bar.status.name());
+        let (index, class) = (bar.first.task, bar.usual().name());
         write!(out, "<a href=#t{index} tabindex=-1")?;
         if bar.tasks.len() > 1 {
             write!(out, " data-tasks=\"{}\"", places(bar.tasks.iter().copied()))?;
@@ -132,6 +144,13 @@ pub(super) fn draw(
             write!(out, "; start-up {}", shown_duration(ms.round() as u64))?;
         }
         write!(out, "</title></rect>")?;
+        if class != bar.status.name() {
+            // Of several, the part that the worst of them has is as high as there are many.
+            let part =
+                bar.counts.get(bar.status.name()).map_or(0, |(_, n)| n * height / bar.tasks.len()).max(2);
+            let (class, y) = (bar.status.name(), y + height - part);
+            write!(out, "<rect class={class} x={x:.2}% y={y} width={width:.2}% height={part} />")?;
+        }
         if let Some(start_up) = start_up {
             let width = axis.x(1) * start_up * 100.0;
             write!(out, "<rect class=start-up x={x:.2}% y={y} width={width:.2}% height={height} />")?;

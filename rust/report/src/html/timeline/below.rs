@@ -24,9 +24,10 @@ pub(super) fn average(steps: &[(i64, f64)], axis: &Axis) -> Vec<f64> {
     for pair in steps.windows(2) {
         let [(from_ms, value), (to_ms, _)] = *pair else { continue };
         let (from, to) = (axis.x(from_ms) * PARTS as f64, axis.x(to_ms) * PARTS as f64);
-        for part in from as usize..=(to as usize).min(PARTS - 1) {
+        let last = (to as usize).min(PARTS - 1);
+        for (part, average) in average.iter_mut().enumerate().take(last + 1).skip(from as usize) {
             let within = to.min(part as f64 + 1.0) - from.max(part as f64);
-            average[part] += value * within.max(0.0);
+            *average += value * within.max(0.0);
         }
     }
     average
