@@ -74,7 +74,7 @@ def carry_out(folder: Path, fails: bool) -> Path:
         "run",
         "nightly.yaml",
         "--jobs",
-        "3",
+        "4",
         "--report",
         "html",
         "--state-dir",
@@ -122,7 +122,7 @@ def main() -> None:
         if options.whole
         else {"format": "webp", "quality": QUALITY}
     )
-    with tempfile.TemporaryDirectory(prefix="dirigent-pictures-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="shop-") as scratch:
         home = Path(scratch, "browser")
         home.mkdir()
         browser = Browser(chromium, home)

@@ -53,7 +53,7 @@ fn figures(out: &mut dyn Write, summary: &Summary) -> Result {
             format!("{:.1}", summary.parallelism),
             format!("on average, of {}", summary.max_concurrency),
         ),
-        ("CPU", shown_seconds(summary.cpu_s), format!("{} in the kernel", shown_seconds(summary.system_s))),
+        ("CPU", shown_seconds(summary.cpu_s), format!("kernel {}", shown_seconds(summary.system_s))),
         (
             "Slowest",
             longest.map_or("–".to_owned(), |task| shown_seconds(task.wall_s)),
