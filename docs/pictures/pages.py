@@ -2,8 +2,9 @@
 
     python docs/pictures/pages.py [--whole FOLDER]
 
-The runs are real ones of the installed program: a night of a small shop's figures that goes well, after others like it, and one in which a
-file is missing. The pictures show what fits into the window, as WebP beside this file; with `--whole`, whole pages as PNG in a folder.
+The runs are real ones of the installed program: a night of a small shop's figures that goes well, after others like it, and one
+in which a file is missing. The pictures show what fits into the window, as WebP beside this file; with `--whole`, whole pages as PNG
+in a folder.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ tasks:
   customers:
     run: [sh, -c, "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; echo 6,110 customers"]
   rates:
-    shell: "sleep 0.3; test -e rates.ok || { touch rates.ok; echo 'the rate service did not answer' >&2; exit 1; }; echo 31 rates"
+    shell: |
+      sleep 0.3
+      test -e rates.ok || { touch rates.ok; echo "the rate service did not answer" >&2; exit 1; }
+      echo 31 rates
     retry: {attempts: 3, backoff: 400ms, jitter: 0}
   calendar:
     run: [sh, -c, "echo no holiday"]
@@ -52,7 +56,11 @@ tasks:
     run: [sh, -c, "echo figures of ${{ item }}; i=0; while [ $i -lt 90000 ]; do i=$((i+1)); done; sleep 0.4"]
     needs: [clean, rates]
   check:
-    shell: "sleep 0.2; test -e budget.csv || { echo 'comparing with the budget'; echo 'budget.csv: no such file' >&2; exit 2; }; echo within budget"
+    shell: |
+      sleep 0.2
+      echo comparing with the budget
+      test -e budget.csv || { echo "budget.csv: no such file" >&2; exit 2; }
+      echo within budget
     needs: [figures]
   publish:
     shell: "sleep 0.35; echo published with $REPORT_TOKEN"
