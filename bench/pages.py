@@ -38,6 +38,22 @@ MOMENTS = """(() => {
 })()"""
 
 
+#: What it takes to search, for the first time right after the page was opened and once more, and to sort, laid out each time.
+USE = """(() => {
+    const timed = act => {
+        const began = performance.now();
+        act();
+        return document.body.offsetHeight && performance.now() - began;
+    };
+    const find = text => () => {
+        const field = document.querySelector("#search");
+        field.value = text;
+        field.dispatchEvent(new Event("input"));
+    };
+    return [find("clean"), find("render"), () => document.querySelector("#tasks th button").click()].map(timed);
+})()"""
+
+
 class Moments(NamedTuple):
     """When something happened to a page, in milliseconds since its navigation began."""
 
@@ -69,20 +85,20 @@ def shown(page: Page, address: str) -> Moments:
     return Moments(*page.evaluate(MOMENTS))
 
 
-def opened(chromium: str, address: str) -> tuple[Moments, Moments]:
-    """A page in a browser that has shown nothing yet, and again in a new tab of it."""
+def opened(chromium: str, address: str) -> tuple[Moments, Moments, list[float]]:
+    """A page in a browser that has shown nothing yet, again in a new tab of it, and what it takes to use that."""
     with tempfile.TemporaryDirectory(prefix="dirigent-pages-") as folder:
         browser = Browser(chromium, Path(folder))
         try:
             with browser.page() as page:
                 cold = shown(page, address)
             with browser.page() as page:
-                return cold, shown(page, address)
+                return cold, shown(page, address), page.evaluate(USE)
         finally:
             browser.close()
 
 
-def median(times: list[Moments]) -> str:
+def median(times: tuple[Moments, ...]) -> str:
     """The medians, first content first, with the range of that."""
     first, parsed, loaded = (statistics.median(values) for values in zip(*times, strict=True))
     firsts = [time.first_content for time in times]
@@ -117,9 +133,12 @@ def main() -> None:
                     continue
                 address = (folder / "report.html").as_uri()
                 times = [opened(chromium, address) for _ in range(options.rounds)]
-                for kind, place in (("cold", 0), ("warm", 1)):
-                    sys.stdout.write(f"  first content, {kind}: {median([time[place] for time in times])}\n")
-                sys.stdout.write(f"  (goal {most_shown_ms})\n")
+                cold, warm, use = zip(*times, strict=True)
+                searched, again, ordered = (statistics.median(values) for values in zip(*use, strict=True))
+                sys.stdout.write(
+                    f"  first content, cold: {median(cold)}\n  first content, warm: {median(warm)}\n"
+                    f"  (goal {most_shown_ms})\n  first search {searched:.0f} ms, another {again:.0f}, sort {ordered:.0f}\n"
+                )
                 sys.stdout.flush()
 
 

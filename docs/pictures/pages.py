@@ -3,8 +3,8 @@
     python docs/pictures/pages.py [--whole FOLDER]
 
 The runs are real ones of the installed program: a night of a small shop's figures that goes well, after others like it, and one
-in which a file is missing. The pictures show what fits into the window, as WebP beside this file; with `--whole`, whole pages as PNG
-in a folder.
+in which a file is missing. The pictures show what fits into the window, as WebP beside this file; with `--whole`, whole pages as
+PNG in a folder.
 """
 
 from __future__ import annotations
