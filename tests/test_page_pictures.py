@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -135,6 +136,44 @@ tasks:
     assert len({name.partition("[")[0] for name in names}) == 1, names
     page.press("Escape", 27)
     page.wait_for(shown, everything)
+
+
+PARTS = """\
+tasks:
+  a: {shell: sleep 0.1}
+  b: {each: [1, 2], shell: sleep 0.2, needs: [a]}
+  c: {shell: sleep 0.1, needs: [b]}
+  d: {shell: sleep 0.1, needs: [c]}
+  e: {shell: sleep 0.1, needs: [d]}
+"""
+
+
+def test_the_critical_path_leads_through_what_consists_of_tasks(
+    program: Path, tmp_path: Path, page: Page
+) -> None:
+    page.go((carry_out(program, tmp_path, PARTS) / "report.html").as_uri())
+    edges = "document.querySelector('.edges.critical').getAttribute('d').split('M').length - 1"
+    assert page.evaluate(edges) == 4, "into it, out of it, and on"
+
+
+def test_a_graph_that_is_a_little_too_wide_is_made_smaller(program: Path, tmp_path: Path, page: Page) -> None:
+    page.go((carry_out(program, tmp_path, PARTS) / "report.html").as_uri())
+    widths = """[...document.querySelectorAll(".graph")].map(it => [it.clientWidth, it.scrollWidth])[0]"""
+    declared = int(page.evaluate("document.querySelector('.graph svg').getAttribute('width')"))
+    page.call("Emulation.setDeviceMetricsOverride", width=1000, height=800, deviceScaleFactor=1, mobile=False)
+    inside, needed = page.evaluate(widths)
+    assert declared > inside, "else it would fit as it is"
+    assert needed == inside, "nothing has to be scrolled"
+    page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    inside, needed = page.evaluate(widths)
+    assert needed > declared, "where it could not be read it is scrolled"
+
+
+def test_no_time_counts_twice_where_a_task_consists_of_others(program: Path, tmp_path: Path) -> None:
+    folder = carry_out(program, tmp_path, PARTS, "--jobs", "1")
+    summary = json.loads(subprocess.check_output([program, "report", folder, "--json"], timeout=DEADLINE_S))
+    assert summary["work_s"] <= summary["elapsed_s"], "one at a time"
+    assert "b" not in [task["name"] for task in summary["slowest"]]
 
 
 # --- the timeline ---------------------------------------------------------------------------------
