@@ -389,6 +389,20 @@ def test_of_very_many_the_first_are_there_and_more_come_when_scrolled_to(many: P
     assert many.evaluate(f"new Set({NAMES}).size") == 900
 
 
+def test_of_very_many_the_others_are_read_when_there_is_nothing_else_to_do(many: Page) -> None:
+    many.wait_for("[declared.length, unread.length]", [900, 0])
+    assert many.evaluate(ROWS) == 400, "nobody has asked to see them"
+
+
+def test_of_very_many_all_can_be_read_without_the_script(many: Page) -> None:
+    address = many.evaluate("location.href")
+    many.call("Emulation.setScriptExecutionDisabled", value=True)
+    many.go(address)
+    names = """[...document.querySelectorAll("#tasks tbody tr")].filter(row => row.checkVisibility())
+        .map(row => row.querySelector("summary").textContent)"""
+    many.wait_for(f"new Set({names}).size", 900)
+
+
 def test_of_very_many_all_are_searched_sorted_and_led_to(many: Page) -> None:
     hidden = "s899.sh"
     assert hidden not in many.evaluate(NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -137,12 +138,50 @@ tasks:
     page.wait_for(shown, everything)
 
 
+PARTS = """\
+tasks:
+  a: {shell: sleep 0.1}
+  b: {each: [1, 2], shell: sleep 0.2, needs: [a]}
+  c: {shell: sleep 0.1, needs: [b]}
+  d: {shell: sleep 0.1, needs: [c]}
+  e: {shell: sleep 0.1, needs: [d]}
+"""
+
+
+def test_the_critical_path_leads_through_what_consists_of_tasks(
+    program: Path, tmp_path: Path, page: Page
+) -> None:
+    page.go((carry_out(program, tmp_path, PARTS) / "report.html").as_uri())
+    edges = "document.querySelector('.edges.critical').getAttribute('d').split('M').length - 1"
+    assert page.evaluate(edges) == 4, "into it, out of it, and on"
+
+
+def test_a_graph_that_is_a_little_too_wide_is_made_smaller(program: Path, tmp_path: Path, page: Page) -> None:
+    page.go((carry_out(program, tmp_path, PARTS) / "report.html").as_uri())
+    widths = """[...document.querySelectorAll(".graph")].map(it => [it.clientWidth, it.scrollWidth])[0]"""
+    declared = int(page.evaluate("document.querySelector('.graph svg').getAttribute('width')"))
+    page.call("Emulation.setDeviceMetricsOverride", width=1000, height=800, deviceScaleFactor=1, mobile=False)
+    inside, needed = page.evaluate(widths)
+    assert declared > inside, "else it would fit as it is"
+    assert needed == inside, "nothing has to be scrolled"
+    page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    inside, needed = page.evaluate(widths)
+    assert needed > declared, "where it could not be read it is scrolled"
+
+
+def test_no_time_counts_twice_where_a_task_consists_of_others(program: Path, tmp_path: Path) -> None:
+    folder = carry_out(program, tmp_path, PARTS, "--jobs", "1")
+    summary = json.loads(subprocess.check_output([program, "report", folder, "--json"], timeout=DEADLINE_S))
+    assert summary["work_s"] <= summary["elapsed_s"], "one at a time"
+    assert "b" not in [task["name"] for task in summary["slowest"]]
+
+
 # --- the timeline ---------------------------------------------------------------------------------
 
 
 def test_each_attempt_is_a_bar_and_the_delay_between_them_is_seen(report: Page) -> None:
     titles = """[...document.querySelectorAll(".chart a title")].map(it => it.textContent)
-        .filter(it => it.startsWith("flaky"))"""
+        .filter(it => it.startsWith("flaky")).map(it => it.split(";")[0])"""
     assert report.evaluate(titles) == [
         "flaky attempt 2 of 2 completed",
         "flaky attempt 1 of 2 failed",
@@ -200,7 +239,7 @@ def test_the_parameters_and_the_file_are_told(program: Path, tmp_path: Path, pag
     text = "params: {day: {type: string, default: monday}, n: [1, 2]}\ntasks: {a: {shell: 'true'}}\n"
     folder = carry_out(program, tmp_path, text, "--param", "day=<b>tuesday</b>")
     page.go((folder / "report.html").as_uri())
-    given = """[...document.querySelectorAll(".given div")].map(it =>
+    given = """[...document.querySelectorAll("#parameters .given div")].map(it =>
         [it.querySelector("dt").textContent, it.querySelector("code").textContent])"""
     assert page.evaluate(given) == [
         ["Workflow file", str(tmp_path / "nightly.yaml")],

@@ -62,7 +62,7 @@ def test_every_event_has_the_fields_of_its_kind(events: list[dict[str, Any]]) ->
 
 
 def test_each_attempt_is_there_and_no_two_on_a_lane_overlap(events: list[dict[str, Any]]) -> None:
-    attempts = of_kind(events, "X")
+    attempts = [event for event in of_kind(events, "X") if event["cat"] != "start-up"]
     names = [event["name"] for event in attempts]
     assert sorted(name for name in names if "flaky" in name) == ["flaky #1", "flaky #2"]
     assert {f"a[{number}]" for number in range(1, 7)} <= set(names)
@@ -95,10 +95,26 @@ def test_arrows_lead_from_within_what_is_needed_to_what_needs_it(events: list[di
 
 
 def test_the_counter_follows_the_attempts_and_ends_at_nothing(events: list[dict[str, Any]]) -> None:
-    counted = of_kind(events, "C")
+    counted = [event for event in of_kind(events, "C") if event["name"] == "at once"]
     assert [event["ts"] for event in counted] == sorted(event["ts"] for event in counted)
     assert max(event["args"]["tasks"] for event in counted) >= 1
     assert counted[-1]["args"]["tasks"] == 0
+
+
+def test_the_beginning_of_an_attempt_is_its_start_up_within_it(events: list[dict[str, Any]]) -> None:
+    parts = [event for event in of_kind(events, "X") if event["cat"] == "start-up"]
+    attempts = [event for event in of_kind(events, "X") if event["cat"] != "start-up"]
+    assert parts, "each of these had to be started"
+    for part in parts:
+        [whole] = [it for it in attempts if (it["tid"], it["ts"]) == (part["tid"], part["ts"]) and it["dur"]]
+        assert part["args"]["task"] == whole["args"]["task"] and 0 < part["dur"] <= whole["dur"]
+
+
+def test_another_counter_follows_what_the_attempts_used(events: list[dict[str, Any]]) -> None:
+    counted = [event for event in of_kind(events, "C") if event["name"].startswith("cores")]
+    assert [event["ts"] for event in counted] == sorted(event["ts"] for event in counted)
+    cores = [event["args"]["cores"] for event in counted]
+    assert max(cores) > 0 and min(cores) >= 0 and cores[-1] == 0
 
 
 def test_it_is_made_only_where_it_is_asked_for(program: Path, tmp_path: Path) -> None:

@@ -117,10 +117,27 @@ pub fn origin(root: Option<&Path>) -> Origin {
         version: crate::VERSION.to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
+        platform: platform(),
         root: root.map(Into::into),
         utc_offset_min: utc_offset_min(),
         source: None,
     }
+}
+
+/// What runs this program, where it is no program of its own: an interpreter with its version.
+static RUNTIME: OnceLock<String> = OnceLock::new();
+
+/// Says what runs this program; the first word counts.
+pub fn runs_in(runtime: String) {
+    let _ = RUNTIME.set(runtime);
+}
+
+fn platform() -> String {
+    let system = rustix::system::uname();
+    let [name, release, machine] =
+        [system.sysname(), system.release(), system.machine()].map(|word| word.to_string_lossy());
+    let runtime = RUNTIME.get().map(|runtime| format!(", {runtime}")).unwrap_or_default();
+    format!("{name} {release} on {machine}{runtime}")
 }
 
 /// Minutes that local time is ahead of UTC. The C library reads the one file that `TZ` or the system names; a library of

@@ -120,6 +120,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it used.
     pub usage: Usage,
+    /// How long it took to start it, in microseconds; 0 where nobody measured that.
+    pub start_us: u64,
     /// Its standard output; `None` when it wrote nothing.
     pub stdout: Option<Box<Stream>>,
     /// Its standard error; `None` when it wrote nothing.
@@ -140,6 +142,7 @@ impl Report {
             attempt,
             outcome,
             usage: Usage::default(),
+            start_us: 0,
             stdout: None,
             stderr: None,
             left_behind: 0,
@@ -409,6 +412,7 @@ fn ending(state: &State, report: Report, retry_at_ms: Option<i64>, now_ms: i64) 
         retry_at_ms,
         outcome: report.outcome,
         usage,
+        start_us: report.start_us,
         stdout: report.stdout,
         stderr: report.stderr,
         left_behind: report.left_behind,

@@ -99,6 +99,10 @@ pub enum Fact {
         /// What became of its standard error; `None` when it wrote nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stderr: Option<Box<Stream>>,
+        /// How long it took to start it, in microseconds: from when a worker was asked for it until its program was
+        /// executed, or the process that calls its function was there; 0 where nobody measured that.
+        #[serde(default, skip_serializing_if = "is_none_us")]
+        start_us: u64,
         /// When the next attempt is due, in milliseconds since 1970; `None` where this one was the last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at_ms: Option<i64>,
@@ -237,6 +241,11 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_us(us: &u64) -> bool {
+    *us == 0
+}
+
 impl Fact {
     /// The artifact that it names, where it does.
     pub fn artifact(&self) -> Option<&str> {
@@ -258,6 +267,9 @@ pub struct Origin {
     pub host: String,
     /// The process id of the engine.
     pub pid: u32,
+    /// What it ran on: the system, and the interpreter where there was one. Empty where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub platform: String,
     /// The folder that paths are shown relative to.
     pub root: Option<OsText>,
     /// Minutes that local time was ahead of UTC at the start.
@@ -375,6 +387,7 @@ mod tests {
                 usage: Usage::default(),
                 stdout: None,
                 stderr: Some(Box::new(Stream { bytes: 5, kept_bytes: 5, error: None })),
+                start_us: 0,
                 retry_at_ms: None,
                 left_behind: 0,
                 last_lines: "boom".into(),

@@ -36,6 +36,7 @@ fn events() -> Vec<Arc<Event>> {
             usage: Usage { wall_us: seq % 1000, ..Usage::default() },
             stdout: None,
             stderr: None,
+            start_us: 0,
             retry_at_ms: None,
             left_behind: 0,
             last_lines: Box::default(),

@@ -1,6 +1,8 @@
 //! One try of one task, as a worker sees it: what to ask the guard for, and what its answer means.
 
+use crate::clock::shared_us;
 use crate::output::Capture;
+use crate::reap::micros;
 use crate::secret::Secrets;
 use crate::wire::{Cause, Exit, Spawn};
 use dirigent_core::ids::TaskIndex;
@@ -10,6 +12,7 @@ use dirigent_core::text::{OsText, plain_output};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One try of one task.
 #[derive(Clone, Debug)]
@@ -34,13 +37,14 @@ pub struct Attempt {
     pub secrets: Arc<Secrets>,
 }
 
-/// What to ask the guard for; the outcome where it cannot be asked.
-pub(crate) fn spawn_order(token: u64, attempt: &Attempt) -> Result<Spawn, Outcome> {
+/// What to ask the guard for, of an attempt that is to be started since then; the outcome where it cannot be asked.
+pub(crate) fn spawn_order(token: u64, attempt: &Attempt, since: Instant) -> Result<Spawn, Outcome> {
     let bytes = |text: &OsText| text.as_os_str().as_bytes().to_vec();
     let marks = attempt.marks.iter();
     let secrets = attempt.secrets.variables(&attempt.command)?;
     Ok(Spawn {
         token,
+        asked_us: shared_us().saturating_sub(micros(since.elapsed())),
         argv: attempt.command.argv.iter().map(bytes).collect(),
         cwd: bytes(&attempt.command.cwd),
         env: attempt

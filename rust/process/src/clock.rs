@@ -1,5 +1,6 @@
 //! A clock that stands still while the run is stopped: limits are counted by it.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// Time as the run lives it: it stands still while the run is stopped.
@@ -31,4 +32,10 @@ impl Clock {
             self.stopped += since.elapsed();
         }
     }
+}
+
+/// Microseconds on the kernel's clock, which engine and guard share.
+pub(crate) fn shared_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1_000
 }

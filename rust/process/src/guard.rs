@@ -9,7 +9,7 @@
 //! 4. A process belongs to an attempt by descent, by session, or by the marks in its environment. What shows none of
 //!    them belongs to the run, and ends with it.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, shared_us};
 use crate::reap::{Dead, Reaper, death_notices, micros};
 use crate::spawn::Spawner;
 use crate::table::{Process, Table, carries, own_children, proportional_bytes, signal, signal_all};
@@ -284,7 +284,8 @@ impl Guard {
                     left_behind: 0,
                 };
                 self.children.insert(pid, child);
-                self.say_later(&Word::Started { token, pid });
+                let start_us = shared_us().saturating_sub(order.asked_us);
+                self.say_later(&Word::Started { token, pid, start_us });
             }
             Err(refused) => self.say(&Word::NotStarted {
                 token,

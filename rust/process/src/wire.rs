@@ -32,6 +32,8 @@ pub(crate) enum Order {
 pub(crate) struct Spawn {
     /// Names the child in everything that is said of it.
     pub(crate) token: u64,
+    /// When the worker was asked for it, in microseconds on the clock that both share.
+    pub(crate) asked_us: u64,
     pub(crate) argv: Vec<Vec<u8>>,
     pub(crate) cwd: Vec<u8>,
     /// Changes to the guard's own environment; `None` removes.
@@ -51,8 +53,8 @@ pub(crate) struct Spawn {
 pub(crate) enum Word {
     /// The first word.
     Hello { version: String },
-    /// A child runs.
-    Started { token: u64, pid: i32 },
+    /// A child runs. `start_us`: from when it was asked for until its program was executed.
+    Started { token: u64, pid: i32, start_us: u64 },
     /// A child could not be started. `exhausted`: for want of processes, descriptors or memory, so that later may do.
     NotStarted { token: u64, doing: String, errno: i32, exhausted: bool },
     /// A child and its tree are gone.

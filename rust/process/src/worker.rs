@@ -202,7 +202,8 @@ struct Running {
     attempt: Box<Attempt>,
     /// Since when it has been tried to start it.
     since: Instant,
-    pid: Option<i32>,
+    /// Its first process, and how long it took to start that, in microseconds.
+    started: Option<(i32, u64)>,
     is_asked_to_end: bool,
     pipes: [Pipe; 2],
 }
@@ -370,9 +371,7 @@ impl Loop {
                 Outcome::CouldNotStart { doing: doing.into(), reason: reason.into(), errno: None },
             );
         }
-        let Some(connection) = &self.connection else {
-            return;
-        };
+        let Some(connection) = &self.connection else { return };
         let (outs, errs) = match (pipe(), pipe()) {
             (Ok(outs), Ok(errs)) => (outs, errs),
             (Err(errno), _) | (_, Err(errno)) => {
@@ -381,7 +380,7 @@ impl Loop {
         };
         let token = self.next_token;
         self.next_token += 1;
-        let order = match spawn_order(token, &attempt) {
+        let order = match spawn_order(token, &attempt, since) {
             Ok(order) => Order::Spawn(order),
             Err(outcome) => return self.report_unstarted(&attempt, outcome),
         };
@@ -391,7 +390,7 @@ impl Loop {
             Pipe::new(reader, Capture::new(attempt.folder.join(name), cap).masking(&attempt.secrets))
         };
         let pipes = [stream(outs.0, "stdout.log"), stream(errs.0, "stderr.log")];
-        self.running.insert(token, Running { attempt, since, pid: None, is_asked_to_end: false, pipes });
+        self.running.insert(token, Running { attempt, since, started: None, is_asked_to_end: false, pipes });
         if sent.is_err() {
             self.lose_guard();
         }
@@ -454,9 +453,9 @@ impl Loop {
                     ProcessError::GuardVersion { program, found: version, wanted: self.config.version };
                 self.fail(error);
             }
-            Word::Started { token, pid } => {
+            Word::Started { token, pid, start_us } => {
                 if let Some(running) = self.running.get_mut(&token) {
-                    running.pid = Some(pid);
+                    running.started = Some((pid, start_us));
                 }
             }
             Word::NotStarted { token, doing, errno, exhausted } => {
@@ -518,7 +517,8 @@ impl Loop {
     /// Ends every process of this run that can be found, without a guard. Returns those that could not be.
     fn end_marked(&self) -> Vec<String> {
         let marks = std::slice::from_ref(&self.config.run_mark);
-        let sessions: HashSet<i32> = self.running.values().filter_map(|running| running.pid).collect();
+        let sessions: HashSet<i32> =
+            self.running.values().filter_map(|running| Some(running.started?.0)).collect();
         let own_pid = std::process::id().cast_signed();
         let began = Instant::now();
         loop {
@@ -578,6 +578,7 @@ impl Loop {
             attempt: running.attempt.attempt,
             outcome,
             usage,
+            start_us: running.started.map_or(0, |(_, us)| us),
             stdout: stdout.finish().map(Box::new),
             stderr: stderr.finish().map(Box::new),
             left_behind,

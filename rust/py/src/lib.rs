@@ -16,6 +16,7 @@ mod showing;
 mod pictures;
 mod profile;
 
+use dirigent_cli::surroundings::runs_in;
 use pyo3::prelude::*;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ fn main(py: Python<'_>, args: Vec<OsString>, program: PathBuf) -> i32 {
 /// The Rust core of dirigent.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let python = module.py().version_info();
+    runs_in(format!("Python {}.{}.{}", python.major, python.minor, python.patch));
     module.add_function(wrap_pyfunction!(version, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(waiting::leave, module)?)?;

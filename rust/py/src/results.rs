@@ -121,6 +121,7 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
                 },
                 stdout: stream(&result.stdout),
                 stderr: stream(&result.stderr),
+                start_us: 0,
                 retry_at_ms: None,
                 left_behind: result.left_behind,
                 last_lines: last_lines.into(),

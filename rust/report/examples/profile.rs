@@ -53,6 +53,7 @@ fn main() {
                 usage: Usage { wall_us: 10_000, ..Usage::default() },
                 stdout: None,
                 stderr: None,
+                start_us: 0,
                 retry_at_ms: None,
                 left_behind: 0,
                 last_lines: Box::default(),

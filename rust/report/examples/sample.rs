@@ -1,5 +1,6 @@
 //! Writes the reports of a made-up run into a folder, to look at: `cargo run -p dirigent-report --example sample --
-//! FOLDER [TASKS]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat.
+//! FOLDER [TASKS [failing]]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat, and few
+//! fail; with `failing` all do that can, each with lines of its own.
 
 use dirigent_core::event::{Event, Fact, Origin, SkipReason, Source, Verdict};
 use dirigent_core::outcome::{Outcome, Stream, Usage};
@@ -86,7 +87,7 @@ fn command(name: &str, needs: Vec<TaskIndex>) -> Task {
 }
 
 /// The events of a run of so many tasks, each started on the first lane that is free.
-fn events(count: usize) -> Vec<Event> {
+fn events(count: usize, all_fail: bool) -> Vec<Event> {
     let kinds = made();
     let mut facts = vec![(
         0,
@@ -102,6 +103,7 @@ fn events(count: usize) -> Vec<Event> {
                 version: "0.1.0".to_owned(),
                 host: "workshop".to_owned(),
                 pid: 4711,
+                platform: "Linux 6.12.9 on x86_64, Python 3.13.1".to_owned(),
                 root: Some(OsText::from("/srv/etl")),
                 utc_offset_min: 60,
                 source: Some(Arc::new(Source {
@@ -116,7 +118,8 @@ fn events(count: usize) -> Vec<Event> {
     )];
     // In a large run only the first of a thousand fails.
     let kind = |i: usize| match i % kinds.len() {
-        bad @ (3 | 5 | 6 | 7 | 9) if count > 100 && i > 12 && i % 997 != bad => 4,
+        4 | 5 | 7 | 8 | 9 | 11 if all_fail => 3,
+        bad @ (3 | 5 | 6 | 7 | 9) if !all_fail && count > 100 && i > 12 && i % 997 != bad => 4,
         kind => kind,
     };
     let name = |i: usize| match i / kinds.len() {
@@ -164,7 +167,11 @@ fn events(count: usize) -> Vec<Event> {
                 }
                 facts.push((lanes[lane] as i64, Fact::AttemptStarted { task, attempt }));
                 lanes[lane] += wall_ms;
-                facts.push((lanes[lane] as i64, ended(task, attempt, outcome, wall_ms, made.last_lines)));
+                let lines = match all_fail && !outcome.is_success() {
+                    true => format!("{}\nin batch {i}", made.last_lines.repeat(3)),
+                    false => made.last_lines.to_owned(),
+                };
+                facts.push((lanes[lane] as i64, ended(task, attempt, outcome, wall_ms, &lines)));
                 lanes[lane] += 4;
             }
         }
@@ -199,6 +206,7 @@ fn ended(task: TaskIndex, attempt: u32, outcome: &Outcome, wall_ms: u64, last_li
         },
         stdout: started.then(|| stream(bytes)),
         stderr: (!last_lines.is_empty()).then(|| stream(last_lines.len() as u64)),
+        start_us: if started { 4_000 + wall_ms * 20 } else { 0 },
         retry_at_ms: None,
         left_behind: u32::from(task.0 == 6),
         last_lines: last_lines.into(),
@@ -229,7 +237,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().ok_or("name a folder")?;
     let count = args.next().map_or(Ok(12), |count| count.parse())?;
-    let events = events(count);
+    let events = events(count, args.next().is_some_and(|word| word == "failing"));
     let state = State::fold(&events);
     let past: Vec<PastRun> = [6.1, 6.4, 5.9, 12.7, 6.2, 6.0, 6.3]
         .into_iter()

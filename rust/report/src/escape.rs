@@ -7,19 +7,32 @@ pub(crate) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-            f.write_str(&rest[..at])?;
-            f.write_str(match rest.as_bytes()[at] {
-                b'&' => "&amp;",
-                b'<' => "&lt;",
-                b'>' => "&gt;",
-                b'"' => "&quot;",
-                _ => "&#39;",
-            })?;
-            rest = &rest[at + 1..];
-        }
-        f.write_str(rest)
+        escape(self.0, &['&', '<', '>', '"', '\''], f)
+    }
+}
+
+/// Writes a text with each of some characters as markup names it.
+fn escape(mut rest: &str, special: &[char], f: &mut Formatter<'_>) -> fmt::Result {
+    while let Some(at) = rest.find(special) {
+        f.write_str(&rest[..at])?;
+        f.write_str(match rest.as_bytes()[at] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&quot;",
+            _ => "&#39;",
+        })?;
+        rest = &rest[at + 1..];
+    }
+    f.write_str(rest)
+}
+
+/// A text as content of an element, where quotes may stay as they are.
+pub(crate) struct Content<'a>(pub(super) &'a str);
+
+impl Display for Content<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        escape(self.0, &['&', '<', '>'], f)
     }
 }
 

@@ -50,6 +50,7 @@ fn write(out: &mut String, page: &Page<'_>) -> fmt::Result {
     given::past(out, summary, past)?;
     given::parameters(out, state)?;
     tasks::write(out, summary, logs)?;
+    given::environment(out, state)?;
     close(out, summary)
 }
 

@@ -19,6 +19,8 @@ mod dot;
 pub mod picture;
 mod cell;
 pub mod summary;
+mod course;
+mod path;
 mod times;
 pub mod past;
 pub mod script_result;

@@ -1,21 +1,19 @@
 //! Where the time of a run went: what each task waited for and used, the critical path, and what other limits would bring.
 
-mod course;
-mod path;
 mod simulation;
 mod advice;
 mod text;
 
+pub use crate::path::{After, Spent};
 pub use advice::{About, Advice};
-pub use path::{After, Spent};
 
+use crate::course::{self, Course, Doing, Moment};
+use crate::path::{Link, critical_path};
 use crate::quantity::{rounded, seconds};
-use course::{Course, Doing, Moment};
 use dirigent_core::TaskIndex;
 use dirigent_core::event::Event;
 use dirigent_core::outcome::Usage;
 use dirigent_core::state::TaskStatus;
-use path::{Link, critical_path};
 use serde::Serialize;
 use simulation::{Limits, Script, Simulated};
 use std::collections::{BTreeMap, HashMap};

@@ -163,7 +163,12 @@ impl Summary {
             .zip(state.tasks())
             .map(|(index, task)| TaskSummary::new(state, header, index, task, logs))
             .collect();
-        let total = |part: fn(&TaskSummary) -> f64| rounded(tasks.iter().map(part).sum::<f64>());
+        // What consists of tasks took what those did.
+        let own = || {
+            let both = tasks.iter().zip(state.tasks());
+            both.filter(|(_, task)| !task.consists_of_tasks()).map(|(summary, _)| summary)
+        };
+        let total = |part: fn(&TaskSummary) -> f64| rounded(own().map(part).sum::<f64>());
         let (work_s, user_s, system_s) = (total(|t| t.wall_s), total(|t| t.user_s), total(|t| t.system_s));
         let counts = Counts::new(state);
         let end = state.end();
@@ -195,7 +200,7 @@ impl Summary {
             strays: end.map_or(0, |end| end.strays),
             survivors: end.map(|end| end.survivors.clone()).unwrap_or_default(),
             failed: failed(&tasks, state.first_failure()),
-            slowest: slowest(&tasks),
+            slowest: slowest(own()),
             tasks,
         })
     }
@@ -301,8 +306,8 @@ fn failed(tasks: &[TaskSummary], first: Option<TaskIndex>) -> Vec<Mention> {
 }
 
 /// The tasks that took longest, slowest first.
-fn slowest(tasks: &[TaskSummary]) -> Vec<Mention> {
-    let mut ran: Vec<&TaskSummary> = tasks.iter().filter(|task| task.ran() && task.wall_s > 0.0).collect();
+fn slowest<'a>(tasks: impl Iterator<Item = &'a TaskSummary>) -> Vec<Mention> {
+    let mut ran: Vec<&TaskSummary> = tasks.filter(|task| task.ran() && task.wall_s > 0.0).collect();
     ran.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
     ran.into_iter().take(SLOWEST).map(TaskSummary::mention).collect()
 }

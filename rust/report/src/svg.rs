@@ -74,6 +74,9 @@ pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
     out
 }
 
+/// A picture on a page that is not wider is made smaller where the page is narrow; others are scrolled.
+const FITTED: f64 = 1300.0;
+
 /// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
 /// are marked.
 pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
@@ -85,11 +88,19 @@ pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn 
         place.or_else(|| drawing.nodes.iter().position(is_whole)).and_then(|node| u32::try_from(node).ok())
     };
     let nodes: Vec<Option<u32>> = path.iter().map(node_of).collect();
-    picture.path = nodes.windows(2).filter_map(|pair| Some((pair[0]?, pair[1]?))).collect();
+    // Where no edge joins two of them, one may join what they are parts of.
+    let around =
+        |node: u32| std::iter::successors(Some(node), |node| drawing.nodes.get(*node as usize)?.inside);
+    let edge = |(from, to): (u32, u32)| {
+        let mut pairs = around(from).flat_map(|from| around(to).map(move |to| (from, to)));
+        pairs.find(|pair| drawing.edges.contains(pair))
+    };
+    picture.path = nodes.windows(2).filter_map(|pair| edge((pair[0]?, pair[1]?))).collect();
     let Size { width, height } = picture.size;
+    let fits = if width <= FITTED { " dg-fits" } else { "" };
     writeln!(
         out,
-        "<svg class=\"dirigent-graph dg-page\" role=\"group\" aria-label=\"Graph: who waits for whom\" \
+        "<svg class=\"dirigent-graph dg-page{fits}\" role=\"group\" aria-label=\"Graph: who waits for whom\" \
          width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">"
     )?;
     picture.drawn(out, 1.0)?;

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU>.
 
+use crate::quantity::rounded;
 use crate::sentence::status_words;
 use crate::summary::Summary;
 use crate::times::{Span, Times};
@@ -14,12 +15,13 @@ const PID: u32 = 1;
 
 /// The text of the trace. Moments in it are in microseconds since the run was accepted.
 pub(crate) fn render(state: &State, times: &Times, summary: &Summary) -> String {
-    let lanes: Vec<usize> = times.lanes(|_| true).into_iter().flatten().collect();
+    let lanes = times.lanes(false);
     let mut events = vec![meta("process_name", 0, &summary.workflow)];
     let most = lanes.iter().map(|lane| lane + 1).max().unwrap_or(0);
     events.extend((1..=most).map(|lane| meta("thread_name", lane, &format!("lane {lane}"))));
     for (span, lane) in times.spans.iter().zip(&lanes) {
         events.push(complete(span, lane + 1, times, summary));
+        events.extend(start_up(span, lane + 1));
     }
     for (task, at_ms) in &times.reused {
         events.push(json!({
@@ -30,6 +32,12 @@ pub(crate) fn render(state: &State, times: &Times, summary: &Summary) -> String 
     for (at_ms, count) in times.at_once(state) {
         events.push(json!({
             "ph": "C", "pid": PID, "tid": 0, "ts": at_ms * 1000, "name": "at once", "args": {"tasks": count},
+        }));
+    }
+    for (at_ms, cores) in times.cores() {
+        events.push(json!({
+            "ph": "C", "pid": PID, "tid": 0, "ts": at_ms * 1000, "name": "cores, on average over each attempt",
+            "args": {"cores": rounded(cores)},
         }));
     }
     flows(&mut events, times, &lanes, summary);
@@ -52,7 +60,7 @@ fn complete(span: &Span, lane: usize, times: &Times, summary: &Summary) -> Value
     let task = summary.task(span.task);
     let end_ms = span.end_ms.unwrap_or(times.end_ms).max(span.start_ms);
     let mut args = json!({
-        "task": span.task, "state": status_words(span.status), "critical": times.path.contains(&span.task),
+        "task": span.task, "state": status_words(span.status), "critical": times.critical.has(span),
     });
     let mut name = task.name.clone();
     if span.attempt > 0 {
@@ -72,6 +80,18 @@ fn complete(span: &Span, lane: usize, times: &Times, summary: &Summary) -> Value
     json!({
         "ph": "X", "pid": PID, "tid": lane, "ts": span.start_ms * 1000, "dur": (end_ms - span.start_ms) * 1000,
         "name": name, "cat": span.status.name(), "args": args,
+    })
+}
+
+/// The beginning of an attempt, within it: what went by until its program was executed.
+fn start_up(span: &Span, lane: usize) -> Option<Value> {
+    let most_us = (span.end_ms? - span.start_ms) * 1000;
+    let took_us = i64::try_from(span.start_us).ok()?.min(most_us);
+    (took_us > 0).then(|| {
+        json!({
+            "ph": "X", "pid": PID, "tid": lane, "ts": span.start_ms * 1000, "dur": took_us,
+            "name": "start-up", "cat": "start-up", "args": {"task": span.task, "attempt": span.attempt},
+        })
     })
 }
 

@@ -392,6 +392,7 @@ fn returned(task: u32) -> Fact {
         usage: Usage::default(),
         stdout: None,
         stderr: None,
+        start_us: 0,
         retry_at_ms: None,
         left_behind: 0,
         last_lines: Box::default(),

@@ -79,6 +79,7 @@ fn run(
                     },
                     stdout: Some(Box::new(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None })),
                     stderr: None,
+                    start_us: 0,
                     retry_at_ms: None,
                     left_behind: 0,
                 });
@@ -243,5 +244,48 @@ fn a_page_stays_small_where_one_of_ten_tasks_did_not_complete() {
         let state = run(&fates, |i| format!("shard-{i:05}/transform/clean.py"), Some(Verdict::Failed));
         let bytes = render(&state, Format::Html).len();
         assert!(bytes <= most_bytes, "{tasks} tasks: {bytes} bytes");
+    }
+}
+
+#[test]
+fn a_page_stays_small_where_nearly_all_tasks_failed_with_lines_of_their_own() {
+    for (tasks, most_bytes, is_short) in [(100, 200_000, false), (10_000, 5_000_000, true)] {
+        let fates = (0..tasks).map(|i| match i % 10 {
+            0 => Ok(Outcome::Succeeded { exit_code: 0 }),
+            _ => Ok(Outcome::Failed { exit_code: 1 }),
+        });
+        let fates: Vec<_> = fates.collect();
+        let name = |i| format!("shard-{i:05}/transform/clean.py");
+        let mut run = run(&fates, name, Some(Verdict::Failed));
+        let lines = (0..80).map(|line| format!("File \"{line}.py\", line {line}, in <module>\n"));
+        let lines: String = lines.collect();
+        for task in (0..tasks as u32).map(TaskIndex).filter(|task| task.0 % 10 > 0) {
+            let ended = Fact::AttemptEnded {
+                task,
+                attempt: 2,
+                outcome: Outcome::Failed { exit_code: 1 },
+                usage: Usage::default(),
+                stdout: None,
+                stderr: Some(Box::new(Stream { bytes: 4000, kept_bytes: 4000, error: None })),
+                start_us: 0,
+                retry_at_ms: None,
+                left_behind: 0,
+                last_lines: format!("{lines}task {task} gave up").into(),
+                value: None,
+            };
+            for fact in [Fact::AttemptStarted { task, attempt: 2 }, ended] {
+                run.apply(&Event { seq: 0, at_ms: 1_700_000_000_000 + i64::from(task.0) * 900, fact });
+            }
+        }
+        let page = render(&run, Format::Html);
+        assert!(page.len() <= most_bytes, "{tasks} tasks: {} bytes", page.len());
+        if is_short {
+            assert!(
+                page.contains(&format!("task {} gave up</pre>", tasks - 1)),
+                "what each said last is there"
+            );
+            assert!(page.contains("<code>dirigent logs r1 TASK</code> shows the rest"));
+        }
+        assert_eq!(page.contains("shows the rest"), is_short);
     }
 }

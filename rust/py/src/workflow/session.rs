@@ -240,7 +240,7 @@ impl Session {
 
     /// Says what ends an attempt that is carried out elsewhere, should nobody wait for it any more.
     fn on_give_up(&self, task: u32, attempt: u32, end: Py<PyAny>) {
-        hold(&self.shared.ends).insert((TaskIndex(task), attempt), end);
+        self.shared.is_elsewhere((TaskIndex(task), attempt), end);
     }
 
     /// The descriptor that is readable when the event loop has something to do.

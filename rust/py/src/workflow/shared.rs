@@ -27,6 +27,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 /// What a task stands for that consists of others.
 pub(crate) struct Group {
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
     /// What ends attempts that are carried out elsewhere.
     pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
+    /// Since when there is a process for each attempt that is carried out in one, once there was one.
+    pub(crate) there: OnceLock<Mutex<HashMap<Job, Instant>>>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
@@ -430,31 +433,48 @@ impl Shared {
         drop(old.map(|old| old.into_bound(py)));
     }
 
-    pub(crate) fn report(&self, job: Job, outcome: Outcome, wall_us: u64, value: Option<Arc<Kept>>) {
+    /// There is a process for an attempt now, and what ends it.
+    pub(crate) fn is_elsewhere(&self, job: Job, end: Py<PyAny>) {
+        hold(self.there.get_or_init(Mutex::default)).insert(job, Instant::now());
+        hold(&self.ends).insert(job, end);
+    }
+
+    /// How long it took until there was a process for an attempt that has just come to its end.
+    fn start_us(&self, job: Job, wall_us: u64) -> u64 {
+        let since = self.there.get().and_then(|there| hold(there).remove(&job));
+        since.map_or(0, |since| {
+            wall_us.saturating_sub(u64::try_from(since.elapsed().as_micros()).unwrap_or(0))
+        })
+    }
+
+    fn report(&self, job: Job, outcome: Outcome, (start_us, wall_us): (u64, u64), value: Option<Arc<Kept>>) {
         let mut report = Report::new(job.0, job.1, outcome);
-        report.usage.wall_us = wall_us;
+        (report.start_us, report.usage.wall_us) = (start_us, wall_us);
         report.value = value;
         self.control().report(report);
     }
 
     pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        let start_us = self.start_us(job, wall_us);
         let kept = self.artifacts.as_ref().map(|to| Arc::new(kept::keep(value.bind(py), to, &self.secrets)));
         self.keep(py, job.0, value);
-        self.report(job, Outcome::Returned, wall_us, kept);
+        self.report(job, Outcome::Returned, (start_us, wall_us), kept);
     }
 
     pub(crate) fn unfinished(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
+        let start_us = self.start_us(job, wall_us);
         self.keep(py, job.0, value);
-        self.report(job, Outcome::Unfinished, wall_us, None);
+        self.report(job, Outcome::Unfinished, (start_us, wall_us), None);
     }
 
     pub(crate) fn raised(&self, py: Python<'_>, job: Job, error: Py<PyAny>, told: Raised<'_>, wall_us: u64) {
+        let start_us = self.start_us(job, wall_us);
         let old = hold(&self.errors).insert(job.0, error);
         drop(old.map(|old| old.into_bound(py)));
         let Raised { class, message, trace, retryable } = told;
         let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
         let mut report = Report::new(job.0, job.1, outcome);
-        report.usage.wall_us = wall_us;
+        (report.start_us, report.usage.wall_us) = (start_us, wall_us);
         report.last_lines = plain_output(trace.as_bytes()).into();
         self.control().report(report);
     }
@@ -498,7 +518,7 @@ impl Shared {
     }
 
     pub(crate) fn lost(&self, job: Job, why: &str) {
-        self.report(job, Outcome::Lost { why: why.into() }, 0, None);
+        self.report(job, Outcome::Lost { why: why.into() }, (0, 0), None);
     }
 }
 

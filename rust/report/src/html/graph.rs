@@ -15,7 +15,7 @@ pub(super) fn drawing(state: &State) -> Option<Drawing> {
 /// Writes the graph.
 pub(super) fn write(out: &mut dyn Write, drawing: &Drawing, times: &Times) -> Result {
     writeln!(out, "<section id=graph>\n<h2>Graph</h2>\n<div class=graph>")?;
-    draw_on_page(drawing, &times.path, out)?;
+    draw_on_page(drawing, &times.critical.tasks, out)?;
     writeln!(out, "</div>")?;
     let folded = drawing.folded_words();
     if !folded.is_empty() {

@@ -1,6 +1,6 @@
 //! The top of the page: how the run went in figures, and the first failure with where to look.
 
-use crate::escape::{Escaped, Link, Name, shell_quoted};
+use crate::escape::{Content, Escaped, Link, Name, shell_quoted};
 use crate::quantity::{grouped, shown_bytes, shown_seconds};
 use crate::sentence::status_words;
 use crate::summary::{Summary, TaskSummary};
@@ -53,7 +53,7 @@ fn figures(out: &mut dyn Write, summary: &Summary) -> Result {
             format!("{:.1}", summary.parallelism),
             format!("on average, of {}", summary.max_concurrency),
         ),
-        ("CPU", shown_seconds(summary.cpu_s), format!("{} in the kernel", shown_seconds(summary.system_s))),
+        ("CPU", shown_seconds(summary.cpu_s), format!("kernel {}", shown_seconds(summary.system_s))),
         (
             "Slowest",
             longest.map_or("–".to_owned(), |task| shown_seconds(task.wall_s)),
@@ -130,7 +130,7 @@ fn first_failure(out: &mut dyn Write, task: &TaskSummary, folder: Option<&str>) 
         task.after(),
     )?;
     if !task.last_lines.is_empty() {
-        writeln!(out, "<pre tabindex=0>{}</pre>", Escaped(task.last_lines.trim_end()))?;
+        writeln!(out, "<pre tabindex=0>{}</pre>", Content(task.last_lines.trim_end()))?;
     }
     let log = task.streams().find_map(|(_, stream)| stream.log.as_ref());
     if log.is_none() && task.script.is_none() {

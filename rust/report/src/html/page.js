@@ -10,10 +10,33 @@ const make = (tag, properties, children = []) => {
 const count = n => n.toLocaleString("en");
 
 // The table shows the rows that fit, in the order asked for. Of very many only the first are in the document, and more
-// come as they are scrolled to: so thousands sort and filter at once.
+// come as they are scrolled to: so thousands sort and filter at once. The others stand behind the table as text, which is
+// read when there is nothing else to do, or when they are wanted.
 const BATCH = 400;
 const body = document.querySelector("#tasks tbody");
 const declared = [...body.rows];
+const rowOf = new Map(declared.map(row => [row.id, row]));
+const unread = document.querySelector("#rest")?.textContent.split("\n<tr ").slice(1) ?? [];
+const total = declared.length + unread.length;
+const readTo = to => {
+  const some = unread.splice(0, Math.max(0, to - declared.length));
+  if (!some.length) return;
+  const rows = make("tbody", { innerHTML: `<tr ${some.join("\n<tr ")}` }).rows;
+  for (const row of rows) {
+    declared.push(row);
+    rowOf.set(row.id, row);
+  }
+};
+const readAll = () => readTo(total);
+const readSome = () => {
+  readTo(declared.length + 200);
+  if (unread.length) later(readSome);
+};
+const later = globalThis.requestIdleCallback ?? (work => setTimeout(work, 50));
+const rowFor = id => {
+  if (!rowOf.has(id) && /^t\d+$/.test(id)) readAll();
+  return rowOf.get(id);
+};
 const search = document.querySelector("#search");
 const chosen = new Set();
 let picked = null; // Tasks that a part of a picture stands for, where only those are to be shown.
@@ -23,21 +46,28 @@ let fitting = declared;
 const textOf = row => (row.searched ??= row.textContent.toLowerCase());
 const fits = words => row =>
   (!chosen.size || chosen.has(row.className)) && (!picked || picked.has(row.id)) && words.every(word => textOf(row).includes(word));
-const addRows = to => body.append(...fitting.slice(body.rows.length, to));
+const fittingCount = () => (fitting === declared ? total : fitting.length);
+const addRows = (to = total) => {
+  if (fitting === declared) readTo(to);
+  body.append(...fitting.slice(body.rows.length, to));
+};
+const tell = () => {
+  const n = fittingCount();
+  document.querySelector("#shown").textContent = n < total ? `${count(n)} of ${count(total)} tasks` : `${count(total)} tasks`;
+  document.querySelector("#none").hidden = n > 0;
+};
 const show = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  fitting = words.length || chosen.size || picked ? ordered.filter(fits(words)) : ordered;
+  const isFiltered = words.length || chosen.size || picked;
+  if (isFiltered) readAll();
+  fitting = isFiltered ? ordered.filter(fits(words)) : ordered;
   body.replaceChildren(...fitting.slice(0, BATCH));
-  document.querySelector("#shown").textContent =
-    fitting.length < declared.length
-      ? `${count(fitting.length)} of ${count(declared.length)} tasks`
-      : `${count(declared.length)} tasks`;
-  document.querySelector("#none").hidden = fitting.length > 0;
+  tell();
 };
 const atEnd = new IntersectionObserver(
   (looks) => {
     // The newest look counts, and the end is looked at anew: it may be in view still.
-    if (!looks.at(-1).isIntersecting || body.rows.length >= fitting.length) return;
+    if (!looks.at(-1).isIntersecting || body.rows.length >= fittingCount()) return;
     addRows(body.rows.length + BATCH);
     atEnd.unobserve(looks[0].target);
     atEnd.observe(looks[0].target);
@@ -48,13 +78,16 @@ atEnd.observe(document.querySelector("footer"));
 addEventListener("beforeprint", () => addRows());
 search.addEventListener("input", show);
 document.querySelector(".tools").hidden = false;
-show();
+if (search.value) show();
+else tell();
+later(readSome);
 
 // Each head sorts: one way, the other way, as declared. Numbers start with the greatest; what has none stays at the end.
 const { compare } = new Intl.Collator("en", { numeric: true });
 const numberIn = column => ({ cells: { [column]: cell } }) => parseFloat(cell.dataset.v ?? cell.textContent);
 const textIn = column => ({ cells: { [column]: cell } }) => (cell.querySelector("summary") ?? cell).textContent;
 const sortBy = (valueOf, byValue) => {
+  readAll();
   const keyed = declared.map(row => [valueOf(row), row]);
   ordered = keyed.sort(([a], [b]) => byValue(a, b)).map(([, row]) => row);
   show();
@@ -69,7 +102,10 @@ heads.forEach((head, column) => {
     const sign = order === "ascending" ? 1 : -1;
     heads.forEach(other => other.removeAttribute("aria-sort"));
     if (order) head.setAttribute("aria-sort", order);
-    if (!order) sortBy(() => 0, () => 0);
+    if (!order) {
+      ordered = declared;
+      show();
+    }
     else if (isNumber) sortBy(numberIn(column), (a, b) => isNaN(a) - isNaN(b) || sign * (a - b) || 0);
     else sortBy(textIn(column), (a, b) => sign * compare(a, b));
   });
@@ -90,7 +126,6 @@ for (const item of document.querySelectorAll("#counts li")) {
 }
 
 // A task is selected in graph, timeline and table at once. A part of a picture that stands for several has them named.
-const rowOf = new Map(declared.map(row => [row.id, row]));
 const links = [...document.querySelectorAll(".graph a, .chart a, .names a")];
 const tasksOf = link =>
   (link.dataset.tasks?.split(" ") ?? [link.hash ?? link.getAttribute("href")]).flatMap(range => {
@@ -116,18 +151,29 @@ const reveal = link => {
   frame.scrollLeft += past(inner.left, inner.right, outer.left, outer.right);
   frame.scrollTop += past(inner.top, inner.bottom, outer.top, outer.bottom);
 };
+// Of very many tasks the wait of the one that is selected is drawn: since when it could have started.
+const showWait = link => {
+  if (!link.dataset.ready) return;
+  const [bar, line] = [link.querySelector("rect"), document.createElementNS(link.namespaceURI, "line")];
+  const y = bar.getAttribute("y") - 1.5; // above the bars before it
+  const places = { class: "wait now", x1: `${link.dataset.ready}%`, x2: bar.getAttribute("x"), y1: y, y2: y };
+  Object.entries(places).forEach(([name, value]) => line.setAttribute(name, value));
+  link.ownerSVGElement.append(line);
+};
 const strip = make("p", { id: "selection", hidden: true });
 strip.setAttribute("role", "status");
 document.querySelector("footer").before(strip);
 const select = id => {
   document.querySelectorAll("[aria-current]").forEach(it => it.removeAttribute("aria-current"));
+  document.querySelectorAll(".chart .wait.now").forEach(it => it.remove());
   declared.forEach(row => row.removeAttribute("aria-current"));
-  const row = rowOf.get(id);
+  const row = rowFor(id);
   strip.hidden = !row;
   if (!row) return;
   const places = placesOf(id);
   [row, ...places].forEach(it => it.setAttribute("aria-current", "true"));
   places.forEach(reveal);
+  places.forEach(showWait);
   const jump = (label, go) => {
     const button = make("button", { type: "button", textContent: label });
     button.addEventListener("click", go);
@@ -204,7 +250,7 @@ addEventListener("keydown", event => {
 
 // A link to a task selects and unfolds it, and brings it back where it was filtered out or not yet scrolled to.
 const unfoldTarget = () => {
-  const row = rowOf.get(location.hash.slice(1));
+  const row = rowFor(location.hash.slice(1));
   if (!row) return;
   select(row.id);
   unfold(row);

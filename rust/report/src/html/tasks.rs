@@ -1,18 +1,28 @@
 //! The table of all tasks, each with the end of its output folded away.
 
-use crate::escape::{Escaped, Link, Name, shell_quoted};
+use crate::escape::{Content, Link, Name, shell_quoted};
 use crate::logs::{Logs, last_lines};
 use crate::quantity::{grouped, shown_bytes, shown_seconds};
 use crate::sentence::status_words;
 use crate::summary::{StreamSummary, Summary, TaskSummary};
+use dirigent_core::TaskIndex;
 use dirigent_core::state::TaskStatus;
+use std::collections::HashSet;
 use std::fmt::{Result, Write};
 
 /// How much of a command is shown.
 const COMMAND_CHARS: usize = 400;
 
+/// So many tasks are in the document; the script reads the others when they are wanted. Without it they stand there as well.
+const FIRST_TASKS: usize = 400;
+/// Where there is no room for the end of the output of all tasks that failed: what the first of them get, and the others.
+const FEW_BYTES: usize = 640;
+const LINE_BYTES: usize = 64;
+
 /// How many bytes of each stream the page carries, so that its size stays in proportion to the number of tasks.
 struct Shares {
+    /// The first failures, where there is room for those alone.
+    few: HashSet<TaskIndex>,
     /// For tasks that did not complete, which readers came for.
     of_incomplete: usize,
     of_others: usize,
@@ -24,7 +34,9 @@ impl Shares {
         let streams = |completed: bool| -> usize {
             let tasks =
                 summary.tasks.iter().filter(|task| (task.status == TaskStatus::Completed) == completed);
-            tasks.map(|task| task.streams().count()).sum()
+            let texts =
+                |task: &TaskSummary| task.streams().count().max(usize::from(!task.last_lines.is_empty()));
+            tasks.map(texts).sum()
         };
         let share = |bytes: usize, streams: usize, most: usize| match bytes / streams.max(1) {
             // Less than a few lines tells nothing: the link to the log is there in any case.
@@ -33,35 +45,82 @@ impl Shares {
         };
         let incomplete = streams(false);
         let of_incomplete = share(budget * 2 / 3, incomplete, 8 << 10);
-        Self { of_incomplete, of_others: share(budget - of_incomplete * incomplete, streams(true), 2 << 10) }
+        let room_for = if of_incomplete == 0 { budget / 5 / FEW_BYTES } else { 0 };
+        let few: HashSet<TaskIndex> =
+            summary.failed.iter().take(room_for).map(|failed| failed.index).collect();
+        let of_others = match few.len() {
+            0 => share(budget - of_incomplete * incomplete, streams(true), 2 << 10),
+            _ => 0,
+        };
+        Self { few, of_incomplete, of_others }
     }
 
     fn of(&self, task: &TaskSummary) -> usize {
         if task.status == TaskStatus::Completed { self.of_others } else { self.of_incomplete }
     }
+
+    /// How much of its last lines a task shows that shows nothing of its logs.
+    fn of_last_lines(&self, task: &TaskSummary) -> usize {
+        match self.of(task) {
+            0 if self.is_short(task) => LINE_BYTES,
+            0 => FEW_BYTES,
+            share => share,
+        }
+    }
+
+    /// Whether it shows only a line of what it wrote, and where the rest is.
+    fn is_short(&self, task: &TaskSummary) -> bool {
+        let is_incomplete = task.status != TaskStatus::Completed;
+        is_incomplete && self.of_incomplete == 0 && !self.few.contains(&task.index)
+    }
+
+    /// Whether tasks that failed show only a line.
+    fn are_short(&self, summary: &Summary) -> bool {
+        self.of_incomplete == 0 && summary.failed.len() > self.few.len()
+    }
 }
 
 /// Writes the table.
 pub(super) fn write(out: &mut dyn Write, summary: &Summary, logs: &dyn Logs) -> Result {
+    let shares = Shares::new(summary);
     write!(
         out,
         "<section class=tasks id=tasks>\n<h2>Tasks</h2>\n\
          <div class=tools hidden><input type=search id=search placeholder=\"Search names, messages, output\" \
-         aria-label=\"Search names, messages, output\"><p class=muted id=shown role=status></p></div>\n\
-         <table>\n<thead><tr><th>Task<th>State<th>What happened<th class=n>Started<th class=n>Time\
+         aria-label=\"Search names, messages, output\"><p class=muted id=shown role=status></p></div>\n"
+    )?;
+    if shares.are_short(summary) {
+        let run = Name(&summary.run);
+        writeln!(
+            out,
+            "<p class=muted>Of most that failed only the end of their last lines stands here: \
+             <code>dirigent logs {run} TASK</code> shows the rest.</p>"
+        )?;
+    }
+    write!(
+        out,
+        "<table>\n<thead><tr><th>Task<th>State<th>What happened<th class=n>Started<th class=n>Time\
          <th class=n>CPU<th class=n>Memory<th class=n>Output</tr></thead>\n<tbody>\n"
     )?;
-    let shares = Shares::new(summary);
-    for task in &summary.tasks {
-        row(out, task, logs, shares.of(task))?;
+    let (first, rest) = summary.tasks.split_at(summary.tasks.len().min(FIRST_TASKS));
+    for task in first {
+        row(out, task, logs, &shares)?;
     }
-    writeln!(out, "</tbody>\n</table>\n<p class=muted id=none hidden>No task matches.</p>\n</section>")
+    writeln!(out, "</tbody>\n</table>")?;
+    if !rest.is_empty() {
+        writeln!(out, "<noscript id=rest><table>\n<tbody>")?;
+        for task in rest {
+            row(out, task, logs, &shares)?;
+        }
+        writeln!(out, "</tbody>\n</table></noscript>")?;
+    }
+    writeln!(out, "<p class=muted id=none hidden>No task matches.</p>\n</section>")
 }
 
-fn row(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, share: usize) -> Result {
+fn row(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, shares: &Shares) -> Result {
     let class = task.status.name();
     write!(out, "<tr id=t{} class={class}><td><details><summary>{}</summary>", task.index, Name(&task.name))?;
-    more(out, task, logs, share)?;
+    more(out, task, logs, shares)?;
     let what = if task.exit_code == Some(0) { "" } else { &task.sentence };
     write!(out, "</details><td>{}<td>{}", status_words(task.status), Name(what))?;
     number(out, task.started_after_s, shown_seconds)?;
@@ -87,7 +146,8 @@ fn size(out: &mut dyn Write, bytes: u64) -> Result {
 }
 
 /// What unfolds: the command, what is remarkable, and the ends of the logs.
-fn more(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, share: usize) -> Result {
+fn more(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, shares: &Shares) -> Result {
+    let share = shares.of(task);
     write!(out, "<div><code>{}</code>", Name(&command(task)))?;
     if task.attempts > 1 {
         write!(out, "<p>This was attempt {}.", task.attempts)?;
@@ -96,7 +156,10 @@ fn more(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, share: usize) 
         write!(out, "<p>Processes left behind: {}.", task.left_behind)?;
     }
     let mut told = false;
-    for (name, stream) in task.streams() {
+    let is_short = shares.is_short(task);
+    let is_said = |stream: &StreamSummary| stream.truncated || stream.error.is_some();
+    let streams = task.streams().enumerate();
+    for (_, (name, stream)) in streams.filter(|(n, (_, stream))| *n == 0 || !is_short || is_said(stream)) {
         write!(out, "<p>{}", name.name())?;
         match &stream.log {
             Some(log) => write!(out, ": <a href={}>{}</a>", Link(log), shown_bytes(stream.bytes))?,
@@ -107,11 +170,14 @@ fn more(out: &mut dyn Write, task: &TaskSummary, logs: &dyn Logs, share: usize) 
         remarks(out, stream, lines)?;
         if !lines.trim().is_empty() {
             told = true;
-            write!(out, "<pre tabindex=0>{}</pre>", Escaped(lines.trim_end()))?;
+            write!(out, "<pre tabindex=0>{}</pre>", Content(lines.trim_end()))?;
         }
     }
     if !told && !task.last_lines.is_empty() {
-        write!(out, "<pre tabindex=0>{}</pre>", Escaped(task.last_lines.trim_end()))?;
+        let (lines, left_out) = last_lines(task.last_lines.trim_end(), shares.of_last_lines(task));
+        let cut = if left_out > 0 { "… " } else { "" };
+        let focus = if is_short { "" } else { " tabindex=0" };
+        write!(out, "<pre{focus}>{cut}{}</pre>", Content(lines))?;
     }
     write!(out, "</div>")
 }

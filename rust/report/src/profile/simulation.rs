@@ -1,7 +1,7 @@
 //! How long a run would have taken with other limits: the core decides again what starts when, and what came from outside
 //! comes after the same time as it did.
 
-use super::course::Course;
+use crate::course::Course;
 use dirigent_core::decide::follow;
 use dirigent_core::event::{Event, Fact, SkipReason};
 use dirigent_core::outcome::{Outcome, Usage};
@@ -207,6 +207,7 @@ fn over(task: TaskIndex, outcome: Outcome, retry_at_ms: Option<i64>) -> Fact {
         stdout: None,
         stderr: None,
         retry_at_ms,
+        start_us: 0,
         left_behind: 0,
         last_lines: Box::default(),
         value: None,

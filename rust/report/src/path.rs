@@ -1,6 +1,6 @@
 //! The critical path of a run as it went: back from its last end, each time to what was waited for.
 
-use super::course::{Cause, Course, Doing, Moment, Span};
+use crate::course::{Cause, Course, Doing, Moment, Span};
 use dirigent_core::TaskIndex;
 use serde::Serialize;
 
@@ -38,19 +38,19 @@ pub enum After {
 
 /// A part of the path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    pub(super) task: TaskIndex,
-    pub(super) attempt: Option<u32>,
-    pub(super) spent: Spent,
-    pub(super) after: After,
+pub(crate) struct Link {
+    pub(crate) task: TaskIndex,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) spent: Spent,
+    pub(crate) after: After,
     /// The resource that was waited for.
-    pub(super) resource: Option<u32>,
-    pub(super) from_ms: i64,
-    pub(super) until_ms: i64,
+    pub(crate) resource: Option<u32>,
+    pub(crate) from_ms: i64,
+    pub(crate) until_ms: i64,
 }
 
 /// The path, first to last.
-pub(super) fn critical_path(course: &Course) -> Vec<Link> {
+pub(crate) fn critical_path(course: &Course) -> Vec<Link> {
     let mut links: Vec<Link> = Vec::new();
     let last_regular = course.last_regular_end();
     let mut next = course.ends.last().copied();

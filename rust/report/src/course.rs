@@ -12,14 +12,14 @@ use std::collections::HashMap;
 
 /// A place among the events, and its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment {
-    pub(super) seq: u64,
-    pub(super) ms: i64,
+pub(crate) struct Moment {
+    pub(crate) seq: u64,
+    pub(crate) ms: i64,
 }
 
 /// What was going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(crate) enum Doing {
     /// An attempt, by its number.
     Attempt(u32),
     /// A wait for somebody's answer.
@@ -28,37 +28,37 @@ pub(super) enum Doing {
 
 /// A time in which something of a task went on.
 #[derive(Clone, Debug)]
-pub(super) struct Span {
-    pub(super) task: TaskIndex,
-    pub(super) doing: Doing,
-    pub(super) from: Moment,
+pub(crate) struct Span {
+    pub(crate) task: TaskIndex,
+    pub(crate) doing: Doing,
+    pub(crate) from: Moment,
     /// When it ended, or its own tasks took its place; `None` where it still goes on.
-    pub(super) until: Option<Moment>,
-    pub(super) usage: Usage,
+    pub(crate) until: Option<Moment>,
+    pub(crate) usage: Usage,
     /// When the next attempt was due.
-    pub(super) retry_ms: Option<i64>,
+    pub(crate) retry_ms: Option<i64>,
     /// Whether its own tasks took its place.
-    pub(super) handed_over: bool,
+    pub(crate) handed_over: bool,
     /// Whether no slot was free until it ended.
-    pub(super) freed_slot: bool,
+    pub(crate) freed_slot: bool,
     /// The resources of which nothing was free until it ended.
-    pub(super) freed: Vec<u32>,
+    pub(crate) freed: Vec<u32>,
 }
 
 /// What is known of one task.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lane {
-    pub(super) declared: Moment,
+pub(crate) struct Lane {
+    pub(crate) declared: Moment,
     /// When somebody said that it is to run, where that was asked.
-    pub(super) let_go: Option<Moment>,
-    pub(super) ended: Option<Moment>,
+    pub(crate) let_go: Option<Moment>,
+    pub(crate) ended: Option<Moment>,
     /// Places among the spans.
-    pub(super) spans: Vec<usize>,
+    pub(crate) spans: Vec<usize>,
 }
 
 /// What a task waited for before it was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// Nothing: it was there from the beginning.
     Start,
     /// The end of a task.
@@ -69,19 +69,19 @@ pub(super) enum Cause {
 
 /// How a run went.
 #[derive(Debug, Default)]
-pub(super) struct Course {
-    pub(super) state: State,
-    pub(super) spans: Vec<Span>,
-    pub(super) lanes: Vec<Lane>,
+pub(crate) struct Course {
+    pub(crate) state: State,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) lanes: Vec<Lane>,
     /// The spans that ended, in the order in which they did.
-    pub(super) ends: Vec<usize>,
-    pub(super) resources: Vec<Resource>,
+    pub(crate) ends: Vec<usize>,
+    pub(crate) resources: Vec<Resource>,
     /// For how long nothing was free of each resource.
-    pub(super) full_ms: Vec<i64>,
+    pub(crate) full_ms: Vec<i64>,
     /// From accepted to the end, or to the last thing known.
-    pub(super) wall_ms: i64,
+    pub(crate) wall_ms: i64,
     /// The time of each event.
-    pub(super) at_ms: Vec<i64>,
+    pub(crate) at_ms: Vec<i64>,
 }
 
 /// How much is taken at the moment of what there is only so much of.
@@ -102,7 +102,7 @@ impl Taken {
 
 impl Course {
     /// Folds the events of a run; `None` before its first.
-    pub(super) fn new<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
+    pub(crate) fn new<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
         let mut course = Self::default();
         let mut taken = Taken::default();
         let mut open: HashMap<TaskIndex, usize> = HashMap::new();
@@ -274,23 +274,23 @@ impl Course {
         }
     }
 
-    pub(super) fn policy(&self, task: TaskIndex) -> &dirigent_core::spec::Policy {
+    pub(crate) fn policy(&self, task: TaskIndex) -> &dirigent_core::spec::Policy {
         &self.state.tasks()[task.usize()].spec.policy
     }
 
-    pub(super) fn verdict(&self) -> Option<Verdict> {
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
         self.state.end().map(|end| end.verdict)
     }
 
     /// The end of a task that cleans nothing up, after which those that clean up last may start.
-    pub(super) fn last_regular_end(&self) -> Option<(Moment, TaskIndex)> {
+    pub(crate) fn last_regular_end(&self) -> Option<(Moment, TaskIndex)> {
         let tasks = (0u32..).map(TaskIndex).zip(&self.lanes);
         let regular = tasks.filter(|(task, _)| !self.policy(*task).teardown);
         regular.filter_map(|(task, lane)| Some((lane.ended?, task))).max_by_key(|(ended, _)| ended.seq)
     }
 
     /// When a task had all that it needs, and what it waited for until then.
-    pub(super) fn ready(
+    pub(crate) fn ready(
         &self,
         task: TaskIndex,
         last_regular: Option<(Moment, TaskIndex)>,
