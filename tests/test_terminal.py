@@ -109,7 +109,7 @@ def test_the_picture_shows_the_bar_what_runs_and_failures(
     terminal.wait_for("▸ two.sh")
     shown = terminal.wait_for("1/3")
     assert "▸ one.sh" in shown and "1 failed" in shown
-    assert "━" in shown and "╌" in shown
+    assert "╳" in shown and "╌" in shown
     assert "✗ fails.sh" in shown and "│ the reason" in shown
     go_on.touch()
     shown = terminal.wait_for("it exited with 1")
@@ -194,11 +194,11 @@ def test_a_narrow_terminal_keeps_the_picture_within_its_width(program: Path, tmp
         terminal.type(command(program, tmp_path, "--jobs", "2"))
         terminal.wait_for("0/2")
         # The picture has been drawn over itself a few times when the clock in it has moved.
-        wait_for("a second in the picture", lambda: re.search(r"0/2.* [1-9]\.\d\d s", terminal.screen()))
+        wait_for("a second in the picture", lambda: re.search(r"0/2.* [1-9]\d* s", terminal.screen()))
         shown = terminal.screen()
         # One bar, and a line a script: nothing wrapped and nothing was left standing.
         assert shown.count("0/2") == 1, shown
-        assert shown.count("▸") == 2, shown
+        assert len(re.findall(r"^  ▸ ", shown, re.MULTILINE)) == 2, shown
         for line in shown.splitlines():
             if "▸" in line or "0/2" in line:
                 wide = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)

@@ -3,10 +3,12 @@
 mod course;
 mod path;
 mod simulation;
+mod left;
 mod advice;
 mod text;
 
 pub use advice::{About, Advice};
+pub use left::{TimesBefore, time_left_ms};
 pub use path::{After, Spent};
 
 use crate::quantity::{rounded, seconds};
