@@ -49,8 +49,8 @@ pub fn earlier_runs(
 
 /// Of how many runs it is told how long their tasks took.
 const MOST_TIMED: usize = 5;
-/// How many tasks those may have together: a picture waits for this.
-const MOST_TIMED_TASKS: u64 = 20_000;
+/// How many tasks those may have together, but for the newest, which counts anyway: a picture waits for this.
+const MOST_TIMED_TASKS: u64 = 10_000;
 
 /// How long the tasks of a workflow took in the last runs of it that ended before this one.
 ///
@@ -64,7 +64,7 @@ pub fn times_before(state_dir: &Path, workflow: &str, run: &RunId) -> Result<Tim
     let mut runs = Vec::new();
     for row in rows.into_iter().filter(|row| row.verdict.is_some() && row.id != *run).take(MOST_TIMED) {
         tasks += task_count(&row);
-        if tasks > MOST_TIMED_TASKS {
+        if tasks > MOST_TIMED_TASKS && !runs.is_empty() {
             break;
         }
         match reader.events(&row.id, 0) {

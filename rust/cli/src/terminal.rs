@@ -136,6 +136,9 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
+    if columns == 0 {
+        return String::new();
+    }
     let mut left = columns.saturating_sub(1);
     let fits = text.chars().take_while(|c| {
         let width = c.width().unwrap_or(0);
@@ -150,6 +153,9 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
 pub(crate) fn fitted_end(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
+    }
+    if columns == 0 {
+        return String::new();
     }
     let mut left = columns.saturating_sub(1);
     let mut end: Vec<char> = text
@@ -196,7 +202,7 @@ pub(crate) fn say(text: &str) {
     }
 }
 
-/// Has lines scroll by and a picture stand below them, in the place of the last one. It is narrower than the terminal.
+/// Has lines scroll by and a picture stand below them, in the place of the last one.
 pub(crate) fn draw(lines: &str, picture: Vec<Row>) {
     let mut screen = screen();
     screen.breaks_rows = breaks_rows();

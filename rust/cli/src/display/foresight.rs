@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// A run that may be over sooner needs no history.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// With more tasks nobody computes: the picture would stand still too long.
+/// With more tasks nobody computes, nor reads what so many took: the picture would stand still too long.
 const MOST_TASKS: usize = 50_000;
 
 /// What is known of the time that is left.
@@ -37,7 +37,7 @@ impl Foresight {
         if before.is_empty() {
             return None;
         }
-        let rests = |(at, took, ..): &(Instant, Duration, i64, _)| at.elapsed() < *took * REST;
+        let rests = |(at, took, ..): &(Instant, Duration, i64, _)| at.elapsed() < *took * (3 * REST);
         if !self.last.as_ref().is_some_and(rests) {
             let began = Instant::now();
             let left_ms = time_left_ms(state, now_ms, before);

@@ -230,3 +230,175 @@ fn about(fact: &Fact) -> Option<TaskIndex> {
 fn place(status: TaskStatus) -> usize {
     TaskStatus::ALL.iter().position(|other| *other == status).expect("every status is in the list")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dirigent_core::RunId;
+    use dirigent_core::decide::{Input, Report, decide, follow};
+    use dirigent_core::event::CancelReason;
+    use dirigent_core::outcome::Outcome;
+    use dirigent_core::spec::{Action, Policy, Retry, Task, Trigger};
+    use std::sync::Arc;
+
+    fn task(name: &str, needs: &[u32], policy: Policy) -> Arc<Task> {
+        let action = Action::Function { function: "f".into(), code: None };
+        let needs = needs.iter().copied().map(TaskIndex).collect();
+        Arc::new(Task { name: name.into(), action, needs, policy: Arc::new(policy) })
+    }
+
+    /// A run that is told what happens to it, and tallied with every event.
+    struct Told {
+        state: State,
+        tally: Tally,
+        at_ms: i64,
+    }
+
+    impl Told {
+        fn new(tasks: Vec<Arc<Task>>) -> Self {
+            let created = Fact::RunCreated {
+                run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
+                workflow: "w".to_owned(),
+                max_concurrency: 9,
+                fail_fast: false,
+                origin: Box::default(),
+                resources: Vec::new(),
+                timeout_ms: None,
+                seed: 0,
+            };
+            let mut told = Self { state: State::default(), tally: Tally::default(), at_ms: 0 };
+            told.apply(vec![created, Fact::TasksDeclared { tasks, parent: None }]);
+            told
+        }
+
+        fn apply(&mut self, mut facts: Vec<Fact>) {
+            while !facts.is_empty() {
+                for fact in facts {
+                    let event = Event { seq: self.state.next_seq(), at_ms: self.at_ms, fact };
+                    self.tally.apply(&mut self.state, &event);
+                    self.holds();
+                }
+                facts = follow(&self.state, self.at_ms);
+            }
+        }
+
+        fn say(&mut self, input: Input) {
+            let facts = decide(&self.state, input, self.at_ms);
+            assert!(!facts.is_empty(), "it means something");
+            self.apply(facts);
+        }
+
+        fn ends(&mut self, task: u32, outcome: Outcome) {
+            let attempt = self.state.tasks()[task as usize].attempts;
+            self.say(Input::AttemptEnded(Report::new(TaskIndex(task), attempt, outcome)));
+        }
+
+        fn becomes(&mut self, task: u32, parts: &[&str]) {
+            let children = parts.iter().map(task_of).collect();
+            let attempt = self.state.tasks()[task as usize].attempts;
+            self.say(Input::Expanded { task: TaskIndex(task), attempt, children });
+        }
+
+        /// What is kept up is what looking at every task gives.
+        #[track_caller]
+        fn holds(&self) {
+            let mut anew = Tally { again_ms: self.tally.again_ms.clone(), ..Tally::default() };
+            anew.count_anew(&self.state);
+            let whole = |tally: &Tally| {
+                let mut wholes: Vec<_> = tally.wholes.iter().map(|(task, whole)| (*task, *whole)).collect();
+                wholes.sort_by_key(|(task, _)| *task);
+                wholes
+            };
+            let going = |tally: &Tally| {
+                let mut going: Vec<TaskIndex> = tally.going.values().copied().collect();
+                going.sort_unstable();
+                going
+            };
+            assert_eq!(self.tally.counts, anew.counts);
+            assert_eq!(going(&self.tally), going(&anew));
+            assert_eq!(whole(&self.tally), whole(&anew));
+        }
+
+        #[track_caller]
+        fn shows(&self, room: usize, expected: &[&str], more: usize) {
+            let (shown, rest) = self.tally.shown(&self.state, room);
+            let name = |shown: &Shown| {
+                let name = &self.state.tasks()[shown.task.usize()].spec.name;
+                format!("{}{name}", "-".repeat(shown.depth))
+            };
+            assert_eq!((shown.iter().map(name).collect::<Vec<_>>(), rest), (to_owned(expected), more));
+        }
+    }
+
+    fn to_owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn task_of(name: &&str) -> Arc<Task> {
+        task(name, &[], Policy::default())
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed { exit_code: 1 }
+    }
+
+    #[test]
+    fn parts_stand_below_their_whole_and_those_of_a_fan_out_are_only_counted() {
+        let slotless = || Policy { slotless: true, ..Policy::default() };
+        let mut told =
+            Told::new(vec![task("each", &[], slotless()), task("sub", &[], slotless()), task_of(&"last")]);
+        told.shows(9, &["each", "sub", "last"], 0);
+        told.becomes(1, &["sub/a", "sub/b", "sub/c"]);
+        told.becomes(0, &["each[x]", "each[y]", "each[z]"]);
+        told.shows(9, &["each", "sub", "-sub/a", "-sub/b", "-sub/c", "last"], 0);
+        told.shows(4, &["each", "sub", "last"], 3);
+        told.shows(5, &["each", "sub", "-sub/a", "last"], 2);
+        told.shows(1, &[], 6);
+        told.ends(3, Outcome::Returned);
+        told.ends(6, failed());
+        let whole = told.tally.whole(TaskIndex(0)).expect("it has parts");
+        assert_eq!((whole.share, whole.running), (Share { total: 3, done: 1, failed: 1 }, 2));
+        told.shows(9, &["each", "sub", "-sub/b", "-sub/c", "last"], 0);
+        let counts: Vec<_> = told.tally.counts().map(|(status, count)| (status.name(), count)).collect();
+        assert_eq!(counts, [("failed", 1), ("running", 5), ("completed", 1)]);
+        told.ends(7, Outcome::Returned);
+        told.ends(8, Outcome::Returned);
+        assert_eq!(told.tally.whole(TaskIndex(0)), None);
+        told.say(Input::Cancel(CancelReason::Interrupted));
+        told.shows(9, &[], 0);
+    }
+
+    #[test]
+    fn a_task_keeps_its_row_while_it_is_tried_again_and_a_new_attempt_counts_its_own_parts() {
+        let retry = Retry { max_attempts: 3, initial_delay_ms: 50, max_delay_ms: 50, base: 1.0, jitter: 0.0 };
+        let tried_again = Policy { retry: Some(retry), ..Policy::default() };
+        let may_be_lost = Policy { lost_attempts_allowed: 1, ..Policy::default() };
+        let after = Policy { trigger: Trigger::AllDone, ..Policy::default() };
+        let tasks = vec![task("a", &[], may_be_lost), task("b", &[], tried_again), task("c", &[0, 1], after)];
+        let mut told = Told::new(tasks);
+        told.becomes(0, &["a[1]", "a[2]"]);
+        told.ends(1, failed());
+        told.ends(4, Outcome::Returned);
+        told.shows(9, &["a", "b"], 0);
+        assert_eq!(told.tally.again_ms(TaskIndex(1)), Some(50));
+        told.at_ms = 50;
+        told.apply(follow(&told.state, 50));
+        assert_eq!(told.tally.again_ms(TaskIndex(1)), None);
+        told.ends(0, Outcome::Lost { why: "the worker is gone".into() });
+        assert_eq!(told.tally.whole(TaskIndex(0)), None);
+        told.becomes(0, &["a[1]", "a[2]", "a[3]"]);
+        assert_eq!(told.tally.whole(TaskIndex(0)).map(|whole| whole.share.total), Some(3));
+        told.shows(9, &["a", "b"], 0);
+        for task in [5, 6, 7, 1, 2] {
+            told.ends(task, Outcome::Returned);
+        }
+        told.shows(9, &[], 0);
+    }
+
+    #[test]
+    fn items_are_told_from_names() {
+        let rests = ["[x]", "/0", "/17", "/load", "/1a", "", "x[1]", "/"];
+        let items: Vec<&str> = rests.into_iter().filter(|rest| is_item(rest)).collect();
+        assert_eq!(items, ["[x]", "/0", "/17"]);
+    }
+}

@@ -12,6 +12,8 @@ const END: &str = "\u{1b}[?2026l";
 /// Erases what is right of the cursor, and what is below it.
 const ERASE_RIGHT: &str = "\u{1b}[K";
 const ERASE_BELOW: &str = "\u{1b}[J";
+const ERASE_ROW: &str = "\u{1b}[2K";
+const UP: &str = "\u{1b}[A";
 
 /// A row of a picture: text with its colours, and how many columns it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,23 +49,22 @@ impl Screen {
         self.is_hidden = is_hidden;
     }
 
-    /// What is to be written so that lines scroll by and a picture stands below them, in a terminal so wide. The picture
-    /// is narrower than that. Empty where nothing changes.
+    /// What is to be written so that lines scroll by and a picture stands below them, in a terminal so wide. Empty where
+    /// nothing changes.
     pub(crate) fn frame(&mut self, lines: &str, picture: Vec<Row>, columns: usize) -> String {
         let picture = if self.is_hidden { Vec::new() } else { picture };
-        let is_as_it_was = columns == self.columns || self.rows.is_empty();
+        let is_broken = self.rows.iter().any(|row| row.columns > columns);
+        let is_as_it_was = self.rows.is_empty() || (columns == self.columns && !is_broken);
         if lines.is_empty() && is_as_it_was && picture == self.rows {
             return String::new();
         }
         let mut out = BEGIN.to_owned();
-        let up = self.height(columns);
-        if up > 0 {
-            let _ = write!(out, "\r\u{1b}[{up}A");
-        }
-        if lines.is_empty() && is_as_it_was {
+        if lines.is_empty() && is_as_it_was && !picture.is_empty() {
             self.rewrite(&picture, &mut out);
         } else {
-            out.push_str(ERASE_BELOW);
+            // Row by row: a multiplexer that is to erase all of its screen keeps it in what scrolled by.
+            out.push('\r');
+            out.push_str(&format!("{UP}{ERASE_ROW}").repeat(self.height(columns)));
             for line in lines.lines() {
                 let _ = write!(out, "{line}\r\n");
             }
@@ -76,8 +77,11 @@ impl Screen {
         out
     }
 
-    /// Writes the rows that differ, from the first row on, and what is below the last goes.
+    /// Writes the rows that differ, and what is below the last goes.
     fn rewrite(&self, picture: &[Row], out: &mut String) {
+        if !self.rows.is_empty() {
+            let _ = write!(out, "\r\u{1b}[{}A", self.rows.len());
+        }
         let mut at = 0;
         let go_to = |out: &mut String, row: usize, at: &mut usize| {
             if row > *at {
@@ -96,10 +100,10 @@ impl Screen {
         out.push_str(ERASE_BELOW);
     }
 
-    /// How many rows of a terminal so wide the picture takes that was drawn when it had another width.
+    /// How many rows of a terminal so wide the picture takes, which was made when it may have been wider.
     fn height(&self, columns: usize) -> usize {
         let broken = |row: &Row| row.columns.div_ceil(columns.max(1)).max(1);
-        match self.breaks_rows && columns < self.columns {
+        match self.breaks_rows {
             true => self.rows.iter().map(broken).sum(),
             false => self.rows.len(),
         }
@@ -134,20 +138,24 @@ mod tests {
         check(&[(80, "one two three")], (80, "", "1 two 3"), "\r^[3A1^[K/^[1B3^[K/^[J");
         check(&[(80, "one two three")], (80, "", "one"), "\r^[3A^[1B^[J");
         check(&[(80, "one")], (80, "", "one two"), "\r^[1A^[1Btwo^[K/^[J");
-        check(&[(80, "one two")], (80, "", ""), "\r^[2A^[J");
+        check(&[(80, "one two")], (80, "", ""), "\r^[A^[2K^[A^[2K");
     }
 
     #[test]
     fn lines_scroll_by_above_the_picture() {
-        check(&[(80, "one two")], (80, "a\nb\n", "one two"), "\r^[2A^[Ja/b/one/two/");
-        check(&[], (80, "a\n", ""), "^[Ja/");
+        check(&[(80, "one two")], (80, "a\nb\n", "one two"), "\r^[A^[2K^[A^[2Ka/b/one/two/");
+        check(&[], (80, "a\n", ""), "\ra/");
     }
 
     #[test]
     fn a_terminal_that_became_narrower_has_broken_the_rows() {
         let wide = [(10, "12345678 12 123")];
-        check(&wide, (3, "", "1"), "\r^[5A^[J1/");
-        check(&wide, (20, "", "1"), "\r^[3A^[J1/");
+        check(&wide, (3, "", "1"), &format!("\r{}1/", "^[A^[2K".repeat(5)));
+        check(&wide, (20, "", "1"), &format!("\r{}1/", "^[A^[2K".repeat(3)));
+        // It became so while the picture was made: that was too wide at once.
+        let too_wide = [(3, "12345678 12 123")];
+        check(&too_wide, (3, "", "1"), &format!("\r{}1/", "^[A^[2K".repeat(5)));
+        check(&too_wide, (20, "", "1"), &format!("\r{}1/", "^[A^[2K".repeat(3)));
     }
 
     #[test]
@@ -155,7 +163,7 @@ mod tests {
         let mut screen = Screen::new();
         screen.frame("", rows("one"), 80);
         screen.hide(true);
-        assert!(screen.frame("", rows("one"), 80).contains("\u{1b}[1A"));
+        assert!(screen.frame("", rows("one"), 80).contains("\u{1b}[A\u{1b}[2K"));
         assert_eq!(screen.frame("", rows("two"), 80), "");
         screen.hide(false);
         assert!(screen.frame("", rows("two"), 80).contains("two"));

@@ -13,6 +13,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
+/// What has taken twice as long as ever and this much more, in microseconds, is not as it was: nobody knows when it ends.
+const FAR_TOO_LONG_US: u64 = 10_000_000;
+
 /// How long the tasks of a workflow took in earlier runs of it: the median of each.
 #[derive(Clone, Debug, Default)]
 pub struct TimesBefore {
@@ -96,8 +99,11 @@ pub fn time_left_ms(state: &State, now_ms: i64, before: &TimesBefore) -> Option<
             // Where it consists of tasks, the core says by itself when it is through.
             TaskStatus::Running if !it.has_open_children() => {
                 let ran_us = state.ran_ms(task, now_ms) * 1000;
-                let left_us = before.of(state, task)?.saturating_sub(ran_us);
-                paper.ends_in(task, left_us);
+                let took_us = before.of(state, task)?;
+                if ran_us > 2 * took_us + FAR_TOO_LONG_US {
+                    return None;
+                }
+                paper.ends_in(task, took_us.saturating_sub(ran_us));
             }
             _ => {}
         }
@@ -281,6 +287,7 @@ mod tests {
         let times = before(&[("a", 4), ("b", 2)]);
         let left_ms = |after_ms| time_left_ms(&state, START_MS + after_ms, &times);
         assert_eq!([left_ms(0), left_ms(1500), left_ms(9000)], [Some(6000), Some(4500), Some(2000)]);
+        assert_eq!([left_ms(18_000), left_ms(18_001)], [Some(2000), None]);
     }
 
     #[test]
