@@ -14,6 +14,7 @@ import pytest
 from tests.browser import Browser, Page
 from tests.children import Ledger
 from tests.fault_matrix import FaultMatrix
+from tests.terminals import Terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,6 +81,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger")
     yield ledger
     ledger.end_all()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """A terminal of 100 columns and 30 rows; it is closed afterwards."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    terminal = Terminal(tmp_path)
+    yield terminal
+    terminal.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,10 @@
 
 mod plain;
 pub(crate) use plain::cancel_sentence;
+mod picture;
+mod tally;
+mod foresight;
+mod lines;
 mod live;
 pub(crate) mod summary;
 
@@ -12,23 +16,24 @@ use dirigent_core::event::Event;
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_engine::{Feed, News};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How often the live picture changes.
-const TICK: Duration = Duration::from_millis(100);
 
 /// How long lines may wait for others, so that a thousand short tasks do not wake the display two thousand times.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Shows a run until it ends.
-pub(crate) fn follow(feed: Feed) {
+/// How many times as long as something took it waits until it is done again, so that it takes a hundredth of a core.
+const REST: u32 = 100;
+
+/// Shows a run until it ends. `folder` is its own, in the state folder.
+pub(crate) fn follow(feed: Feed, folder: &Path) {
     if terminal::stderr_is_live() {
-        let mut feed = feed.paced(PACE);
-        let mut live = live::Live::new();
+        let mut feed = feed.paced(live::TICK);
+        let mut live = live::Live::new(folder);
         loop {
-            match feed.next(Some(Instant::now() + live.patience())) {
+            match feed.next(Some(Instant::now() + live::TICK)) {
                 News::Events(events) => live.take(&events),
-                News::Quiet => live.draw(),
+                News::Quiet => live.look(),
                 News::Stalled(why) => live.tell(&stalled(&why)),
                 News::End => return live.clear(),
             }

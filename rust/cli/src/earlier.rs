@@ -1,7 +1,8 @@
-//! The earlier runs of a workflow, as a profile compares with them.
+//! The earlier runs of a workflow, as a profile compares with them, and as they tell how long a run will still take.
 
+use dirigent_core::ids::RunId;
 use dirigent_journal::{JournalError, Reader, RunRow};
-use dirigent_report::Earlier;
+use dirigent_report::{Earlier, TimesBefore};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -44,6 +45,36 @@ pub fn earlier_runs(
         }
     }
     Ok(earlier)
+}
+
+/// Of how many runs it is told how long their tasks took.
+const MOST_TIMED: usize = 5;
+/// How many tasks those may have together, but for the newest, which counts anyway: a picture waits for this.
+const MOST_TIMED_TASKS: u64 = 10_000;
+
+/// How long the tasks of a workflow took in the last runs of it that ended before this one.
+///
+/// # Errors
+///
+/// What is recorded cannot be read.
+pub fn times_before(state_dir: &Path, workflow: &str, run: &RunId) -> Result<TimesBefore, JournalError> {
+    let reader = Reader::open(state_dir)?;
+    let rows = reader.runs(MOST_HEADS, Some(workflow))?;
+    let mut tasks = 0;
+    let mut runs = Vec::new();
+    for row in rows.into_iter().filter(|row| row.verdict.is_some() && row.id != *run).take(MOST_TIMED) {
+        tasks += task_count(&row);
+        if tasks > MOST_TIMED_TASKS && !runs.is_empty() {
+            break;
+        }
+        match reader.events(&row.id, 0) {
+            Ok(events) => runs.push(events),
+            // Dropped meanwhile.
+            Err(JournalError::NoRun { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(TimesBefore::new(runs))
 }
 
 fn task_count(row: &RunRow) -> u64 {

@@ -15,8 +15,8 @@ pub mod secrets;
 pub mod reuse;
 pub mod workflow;
 pub mod conduct;
-mod signals;
 mod terminal;
+mod signals;
 mod outside;
 mod notify;
 mod hooks;
@@ -46,9 +46,9 @@ pub fn main_as_guest(args: impl IntoIterator<Item = OsString>, program: PathBuf)
     main(args)
 }
 
-/// Shows a run on standard error until it ends.
-pub fn show(feed: Feed) {
-    display::follow(feed);
+/// Shows a run on standard error until it ends. `folder` is its own.
+pub fn show(feed: Feed, folder: &Path) {
+    display::follow(feed, folder);
 }
 
 /// Writes the reports of a run that has ended into its folder, and prints its summary. Returns the exit code.

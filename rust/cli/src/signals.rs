@@ -3,6 +3,7 @@
 //! One asks politely, the second ends at once. Ctrl-Z stops the children first: in sessions of their own they would
 //! not hear it. For the program only: a library leaves its host's signals alone.
 
+use crate::terminal;
 use dirigent_core::event::{CancelReason, Fact};
 use dirigent_engine::run::Control;
 use dirigent_engine::{Feed, News};
@@ -95,8 +96,14 @@ fn stop_with_children(control: &Control, feed: &mut Feed) {
             News::Quiet | News::End => break,
         }
     }
+    // The shell writes where the picture stands.
+    terminal::hide_picture(true);
+    if terminal::stderr_is_live() {
+        terminal::say("stopped; `fg` goes on\n");
+    }
     // SAFETY: stops this process; the call returns when it is continued.
     unsafe { libc::raise(libc::SIGSTOP) };
+    terminal::hide_picture(false);
     control.go_on();
 }
 

@@ -1,6 +1,13 @@
-//! What the terminal is like, and text that fits it.
+//! What the terminal is like, text that fits it, and what stands at its end.
 
+mod screen;
+pub(crate) use screen::Row;
+
+use screen::Screen;
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Whether colours are welcome on standard output: a terminal, and nobody said no (<https://no-color.org>).
@@ -37,6 +44,59 @@ pub(crate) fn columns_on_stdout() -> usize {
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => 100,
     }
+}
+
+/// The value of a variable of the environment, where it says something.
+fn said(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Whether the terminal shows more than ASCII: unless the locale says no, or it is the console of a Linux kernel, whose
+/// fonts have none of our signs.
+fn is_unicode() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(said);
+        let is_utf_8 = |locale: OsString| {
+            let locale = locale.to_string_lossy().to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        };
+        locale.is_none_or(is_utf_8) && said("TERM").is_none_or(|term| term != "linux")
+    })
+}
+
+/// Whether the terminal breaks what it shows into rows anew when it becomes narrower, as most do.
+fn breaks_rows() -> bool {
+    let is_old = said("XTERM_VERSION").or_else(|| said("STY")).is_some() && said("TMUX").is_none();
+    !is_old && said("TERM").is_none_or(|term| term != "linux")
+}
+
+/// Text in signs that every terminal has, each as wide as what it stands for.
+fn in_ascii(text: &str) -> String {
+    let sign = |c: char| match c {
+        '━' => '=',
+        '╌' | '–' => '-',
+        '╳' | '✗' => 'x',
+        '✓' => '+',
+        '▸' => '>',
+        '↻' => '@',
+        '⧖' => 'T',
+        '⊘' => '/',
+        '→' => '-',
+        '·' => ',',
+        '…' => '~',
+        '│' => '|',
+        '○' => 'o',
+        _ => '?',
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii() {
+            true => out.push(c),
+            false => out.extend(std::iter::repeat_n(sign(c), c.width().unwrap_or(0))),
+        }
+    }
+    out
 }
 
 /// How text is marked. Nothing depends on it: every state also has a sign and a word.
@@ -76,6 +136,9 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
+    if columns == 0 {
+        return String::new();
+    }
     let mut left = columns.saturating_sub(1);
     let fits = text.chars().take_while(|c| {
         let width = c.width().unwrap_or(0);
@@ -90,6 +153,9 @@ pub(crate) fn fitted(text: &str, columns: usize) -> String {
 pub(crate) fn fitted_end(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
+    }
+    if columns == 0 {
+        return String::new();
     }
     let mut left = columns.saturating_sub(1);
     let mut end: Vec<char> = text
@@ -118,14 +184,58 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
-/// Writes talk.
+/// What stands at the end of the terminal on standard error, which a process has one of.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen::new());
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes talk; above the picture, where there is one.
 pub(crate) fn say(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let mut screen = screen();
+    if screen.picture().is_empty() {
+        write(text);
+    } else {
+        let picture = screen.picture().to_vec();
+        write(&screen.frame(text, picture, size().0));
+    }
+}
+
+/// Has lines scroll by and a picture stand below them, in the place of the last one.
+pub(crate) fn draw(lines: &str, picture: Vec<Row>) {
+    let mut screen = screen();
+    screen.breaks_rows = breaks_rows();
+    write(&screen.frame(lines, picture, size().0));
+}
+
+/// Has no picture there from now on, or lets it come back.
+pub(crate) fn hide_picture(is_hidden: bool) {
+    let mut screen = screen();
+    screen.hide(is_hidden);
+    if is_hidden {
+        write(&screen.frame("", Vec::new(), size().0));
+    }
+}
+
+/// Writes to standard error, in one piece.
+fn write(text: &str) {
+    if !text.is_empty() {
+        let text = if is_unicode() { Cow::Borrowed(text) } else { Cow::Owned(in_ascii(text)) };
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ascii_is_as_wide_as_what_it_stands_for() {
+        assert_eq!(in_ascii("✗ a.sh …"), "x a.sh ~");
+        assert_eq!(in_ascii("日本é"), "?????");
+        assert_eq!(in_ascii("\u{1b}[31m━╌\u{1b}[0m\n"), "\u{1b}[31m=-\u{1b}[0m\n");
+    }
 
     #[test]
     fn wide_characters_count_twice() {

@@ -239,7 +239,7 @@ impl State {
     }
 
     /// How long the last attempt of a task has been going on, without the time the run stood still.
-    pub(crate) fn ran_ms(&self, task: TaskIndex, now_ms: i64) -> u64 {
+    pub fn ran_ms(&self, task: TaskIndex, now_ms: i64) -> u64 {
         let began_ms = self.tasks[task.usize()].began_ms;
         u64::try_from(self.run_ms(now_ms) - began_ms).unwrap_or(0)
     }

@@ -12,8 +12,8 @@ use std::sync::PoisonError;
 /// Show a run on standard error until it ends.
 #[pyfunction]
 pub(crate) fn show(py: Python<'_>, session: &Session) {
-    let feed = session.feed.at(0);
-    py.detach(|| dirigent_cli::show(feed));
+    let (feed, folder) = (session.feed.at(0), &session.shared.folder);
+    py.detach(|| dirigent_cli::show(feed, folder));
 }
 
 /// Tell hooks what happens to a run, and whoever wants to know that it has ended.

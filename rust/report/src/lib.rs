@@ -38,7 +38,7 @@ pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};
 pub use past::PastRun;
 pub use picture::Picture;
-pub use profile::{Earlier, Profile};
+pub use profile::{Earlier, Profile, TimesBefore, time_left_ms};
 pub use script_result::{ScriptResult, ScriptStatus};
 pub use sentence::task_sentence;
 pub use summary::{Summary, TaskSummary};

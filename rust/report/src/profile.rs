@@ -1,11 +1,13 @@
 //! Where the time of a run went: what each task waited for and used, the critical path, and what other limits would bring.
 
 mod simulation;
+mod left;
 mod advice;
 mod text;
 
 pub use crate::path::{After, Spent};
 pub use advice::{About, Advice};
+pub use left::{TimesBefore, time_left_ms};
 
 use crate::course::{self, Course, Doing, Moment};
 use crate::path::{Link, critical_path};

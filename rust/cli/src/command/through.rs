@@ -80,7 +80,7 @@ pub(super) fn see_through(
     signals.pass_on(conducted.run.control(), conducted.run.feed(0));
     let folder = conducted.folder.clone();
     let hooks = Hooks::listen(config, conducted.run.feed(0), &folder);
-    display::follow(conducted.run.feed(0));
+    display::follow(conducted.run.feed(0), &folder);
     let state = conducted.wait()?;
     let code = conclude(&state, &folder, &formats(&config.run), json);
     signals::let_through();

@@ -1,228 +1,212 @@
-//! A picture that changes: failures scroll by above, below them a bar with counts and what runs now.
+//! A picture that changes: failures scroll by above, below them a row for the whole and one for each task that runs.
+//!
+//! Nothing is drawn where nothing changed, but for the clocks, once a second. The next frame waits a hundred times as long as
+//! the last one took, so that the picture never costs more than a hundredth of a core.
 
-use super::plain::{cancel_sentence, skip_sentence};
-use super::{TICK, fold, shown_ms, sign, took_ms, word};
-use crate::terminal::{self, Paint, fitted, fitted_end, painted, width};
+use super::REST;
+use super::foresight::Foresight;
+use super::lines::Scrolling;
+use super::picture::{Going, Scene, Share, has_room_for_lines, picture, room};
+use super::tally::{Shown, Tally};
+use crate::record::{now_ms, tail_bytes};
+use crate::terminal::{self, width};
 use dirigent_core::event::{Event, Fact};
-use dirigent_core::state::{State, TaskState, TaskStatus};
-use dirigent_core::text::printable;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use dirigent_core::ids::TaskIndex;
+use dirigent_core::spec::Action;
+use dirigent_core::state::{State, TaskStatus};
+use dirigent_core::text::{plain_output, printable};
+use dirigent_engine::run::attempt_folder;
+use dirigent_report::StreamName;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Lines of output shown with a failure.
-const FAILURE_LINES: usize = 8;
-/// Columns of the bar.
-const BAR_COLUMNS: usize = 28;
+/// How often the picture changes at most, and how often somebody looks whether the terminal has another size.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// How often the clocks in it move.
+const CLOCK: Duration = Duration::from_secs(1);
+/// How much of the end of a log is read for its last line.
+const LINE_BYTES: usize = 512;
 
 pub(super) struct Live {
     state: State,
-    colours: bool,
+    tally: Tally,
+    scrolling: Scrolling,
     began: Instant,
-    drawn_at: Option<Instant>,
-    /// Lines on the screen that the next picture replaces.
-    drawn_lines: usize,
-    /// Lines waiting to scroll by.
-    scroll: String,
-    /// When each running task started, by this process's clock.
-    running: BTreeMap<u32, Instant>,
-    counts: [usize; TaskStatus::ALL.len()],
+    /// When the last frame was drawn, and how long that took.
+    drawn: Option<(Instant, Duration)>,
+    size: (usize, usize),
+    /// Whether anything happened since then.
+    is_stale: bool,
+    name_columns: usize,
+    clock: Clock,
+    foresight: Foresight,
+    /// The run's folder, with the logs of its tasks.
+    folder: PathBuf,
+    /// The last lines of those that are shown, and when they were read.
+    last_lines: HashMap<TaskIndex, String>,
+    read_at: Option<Instant>,
+}
+
+/// How long the run has gone on, since this engine took it up and without the time it was stopped.
+#[derive(Default)]
+struct Clock {
+    since_ms: i64,
+    stopped_ms: i64,
+    stopped_since_ms: Option<i64>,
+}
+
+impl Clock {
+    fn note(&mut self, event: &Event) {
+        match &event.fact {
+            Fact::RunCreated { .. } | Fact::RunResumed { .. } => {
+                *self = Self { since_ms: event.at_ms, ..Self::default() };
+            }
+            Fact::RunSuspended => self.stopped_since_ms = Some(event.at_ms),
+            Fact::RunContinued => {
+                self.stopped_ms += self.stopped_since_ms.take().map_or(0, |since_ms| event.at_ms - since_ms);
+            }
+            _ => {}
+        }
+    }
+
+    fn elapsed_ms(&self, now_ms: i64) -> i64 {
+        self.stopped_since_ms.unwrap_or(now_ms) - self.since_ms - self.stopped_ms
+    }
 }
 
 impl Live {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(folder: &Path) -> Self {
         Self {
             state: State::default(),
-            colours: terminal::colours_on_stderr(),
+            tally: Tally::default(),
+            scrolling: Scrolling::new(terminal::colours_on_stderr()),
             began: Instant::now(),
-            drawn_at: None,
-            drawn_lines: 0,
-            scroll: String::new(),
-            running: BTreeMap::new(),
-            counts: [0; TaskStatus::ALL.len()],
+            drawn: None,
+            size: terminal::size(),
+            is_stale: true,
+            name_columns: 0,
+            clock: Clock::default(),
+            foresight: Foresight::new(folder),
+            folder: folder.to_owned(),
+            last_lines: HashMap::new(),
+            read_at: None,
         }
     }
 
-    /// How long until the picture wants to change. The first one waits, so that short runs draw none.
-    pub(super) fn patience(&self) -> Duration {
-        TICK.saturating_sub(self.drawn_at.unwrap_or(self.began).elapsed())
+    /// How long until the picture may change. The first one waits, so that short runs draw none.
+    fn pause(&self) -> Duration {
+        match self.drawn {
+            None => TICK.saturating_sub(self.began.elapsed()),
+            Some((at, took)) => (took * REST).clamp(TICK, CLOCK).saturating_sub(at.elapsed()),
+        }
     }
 
     pub(super) fn take(&mut self, events: &[Arc<Event>]) {
-        let mut state = std::mem::take(&mut self.state);
-        fold(&mut state, events.iter().map(|event| &**event), |state, event| self.note(state, event));
-        self.state = state;
-        if self.patience().is_zero() || !self.scroll.is_empty() {
-            self.draw();
+        for event in events {
+            self.tally.apply(&mut self.state, event);
+            self.scrolling.note(&self.state, event);
+            self.clock.note(event);
         }
+        self.is_stale = true;
+        self.look();
     }
 
-    fn note(&mut self, state: &State, event: &Event) {
-        let status = |index: &dirigent_core::TaskIndex| state.task(*index).map(|task| task.status);
-        match &event.fact {
-            Fact::AttemptStarted { task, .. } => drop(self.running.insert(task.0, Instant::now())),
-            Fact::AttemptEnded { task, .. } => {
-                self.running.remove(&task.0);
-                self.count(status(task));
-                if let Some(task) = state.task(*task).filter(|task| task.status != TaskStatus::Completed) {
-                    self.scroll_failure(task);
-                }
-            }
-            Fact::TaskSkipped { task, reason } => {
-                self.count(Some(TaskStatus::Skipped));
-                if let Some(task) = state.task(*task) {
-                    let line = format!("{}  {}", printable(&task.spec.name), skip_sentence(state, reason));
-                    let (sign, paint) = sign(TaskStatus::Skipped);
-                    let _ = writeln!(
-                        self.scroll,
-                        "{} {}",
-                        painted(sign, paint, self.colours),
-                        painted(&line, Paint::Dim, self.colours)
-                    );
-                }
-            }
-            Fact::RunResumed { .. } => {
-                // What an earlier engine did was shown then.
-                self.scroll.clear();
-                self.running.clear();
-                self.counts =
-                    TaskStatus::ALL.map(|status| if status.is_final() { state.count(status) } else { 0 });
-            }
-            Fact::TaskReused { task, .. }
-            | Fact::TaskCancelled { task }
-            | Fact::TaskFailed { task, .. }
-            | Fact::WaitAnswered { task, .. }
-            | Fact::WaitTimedOut { task } => self.count(status(task)),
-            Fact::WaitStarted { task } => {
-                let name = state.task(*task).map(|task| printable(&task.spec.name)).unwrap_or_default();
-                let _ = writeln!(self.scroll, "? {name} waits for an answer");
-            }
-            Fact::CancelRequested { reason } => {
-                let _ = writeln!(
-                    self.scroll,
-                    "{}",
-                    painted(cancel_sentence(*reason), Paint::Yellow, self.colours)
-                );
-            }
-            Fact::RunSuspended => {
-                // The shell writes over what stands here while the program is stopped.
-                self.drawn_lines = 0;
-                self.scroll.push_str("stopped; `fg` goes on\n");
-            }
-            Fact::RunCreated { .. }
-            | Fact::ValueLost { .. }
-            | Fact::ReuseAsked { .. }
-            | Fact::ReuseDeclined { .. }
-            | Fact::TasksDeclared { .. }
-            | Fact::ConditionAsked { .. }
-            | Fact::ConditionHeld { .. }
-            | Fact::ActionSettled { .. }
-            | Fact::TaskCancelRequested { .. }
-            | Fact::KillRequested
-            | Fact::RunContinued
-            | Fact::RunEnded { .. } => {}
+    /// Draws, if there is anything to draw and it is time.
+    pub(super) fn look(&mut self) {
+        let size = terminal::size();
+        let is_resized = std::mem::replace(&mut self.size, size) != size && self.drawn.is_some();
+        let has_clock_moved = self.drawn.is_none_or(|(at, _)| at.elapsed() >= CLOCK);
+        let is_time = self.pause().is_zero() && (self.is_stale || has_clock_moved);
+        if is_time || is_resized || !self.scrolling.is_empty() {
+            self.draw();
         }
     }
 
     /// Says something that is no event.
     pub(super) fn tell(&mut self, line: &str) {
-        let _ = writeln!(self.scroll, "{}", painted(line, Paint::Yellow, self.colours));
+        self.scrolling.tell(line);
         self.draw();
     }
 
-    fn count(&mut self, status: Option<TaskStatus>) {
-        let place = status.filter(|status| status.is_final()).and_then(place);
-        if let Some(place) = place {
-            self.counts[place] += 1;
-        }
-    }
-
-    fn scroll_failure(&mut self, task: &TaskState) {
-        let Some(ended) = &task.ended else { return };
-        let (sign, paint) = sign(task.status);
-        let name = printable(&task.spec.name);
-        let took = shown_ms(took_ms(task));
-        let _ = writeln!(
-            self.scroll,
-            "{} {}  {}",
-            painted(sign, paint, self.colours),
-            painted(&name, Paint::Bold, self.colours),
-            painted(&format!("{} ({took})", ended.outcome.sentence()), paint, self.colours),
-        );
-        let lines: Vec<&str> = ended.last_lines.lines().collect();
-        for line in &lines[lines.len().saturating_sub(FAILURE_LINES)..] {
-            let _ = writeln!(self.scroll, "  {} {line}", painted("│", Paint::Dim, self.colours));
-        }
-    }
-
     /// Replaces the picture, after whatever has to scroll by.
-    pub(super) fn draw(&mut self) {
-        let (columns, rows) = terminal::size();
-        let picture = self.picture(columns.saturating_sub(1), rows);
-        let mut text = self.erase();
-        text.push_str(&std::mem::take(&mut self.scroll));
-        for line in &picture {
-            text.push_str(line);
-            text.push('\n');
-        }
-        self.drawn_lines = picture.len();
-        self.drawn_at = Some(Instant::now());
-        terminal::say(&text);
+    fn draw(&mut self) {
+        let began = Instant::now();
+        let (columns, rows) = self.size;
+        let scene = self.scene(now_ms(), columns, rows);
+        terminal::draw(&self.scrolling.take(), picture(&scene, columns, rows));
+        self.drawn = Some((began, began.elapsed()));
+        self.is_stale = false;
     }
 
     /// Takes the picture away; what scrolled by stays.
     pub(super) fn clear(mut self) {
-        let mut text = self.erase();
-        text.push_str(&self.scroll);
-        terminal::say(&text);
-        self.drawn_lines = 0;
+        terminal::draw(&self.scrolling.take(), Vec::new());
     }
 
-    fn erase(&self) -> String {
-        match self.drawn_lines {
-            0 => String::new(),
-            lines => format!("\r\u{1b}[{lines}A\u{1b}[J"),
+    fn scene(&mut self, now_ms: i64, columns: usize, rows: usize) -> Scene {
+        let (shown, more) = self.tally.shown(&self.state, room(rows));
+        if has_room_for_lines(columns) && self.read_at.is_none_or(|at| at.elapsed() >= CLOCK) {
+            self.last_lines = shown.iter().filter_map(|shown| self.last_line(shown.task)).collect();
+            self.read_at = Some(Instant::now());
         }
-    }
-
-    fn picture(&self, columns: usize, rows: usize) -> Vec<String> {
-        let mut lines = vec![self.bar(columns)];
-        let room = rows.saturating_sub(4).clamp(1, 12);
-        for (index, since) in self.running.iter().take(room) {
-            let Some(task) = self.state.tasks().get(*index as usize) else {
-                continue;
-            };
-            let time = shown_ms(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-            let name = fitted_end(&printable(&task.spec.name), columns.saturating_sub(width(&time) + 6));
-            let (sign, paint) = sign(TaskStatus::Running);
-            let time = painted(&time, Paint::Dim, self.colours);
-            lines.push(format!("  {} {name}  {time}", painted(sign, paint, self.colours)));
-        }
-        if self.running.len() > room {
-            lines.push(format!("    … and {} more", self.running.len() - room));
-        }
-        lines
-    }
-
-    fn bar(&self, columns: usize) -> String {
+        let tasks: Vec<Going> = shown.into_iter().map(|shown| self.going(shown, now_ms)).collect();
+        let widest = tasks.iter().map(|task| width(&task.name) + 2 * task.depth).max().unwrap_or(0);
+        self.name_columns = self.name_columns.max(widest);
         let total = self.state.tasks().len();
-        let done = total - self.state.open() as usize;
-        let filled = (BAR_COLUMNS * done).checked_div(total).unwrap_or(0);
-        let counts = TaskStatus::ALL.iter().zip(self.counts).filter(|(_, count)| *count > 0);
-        let counts: Vec<String> =
-            counts.map(|(status, count)| format!("{count} {}", word(*status))).collect();
-        let elapsed =
-            shown_ms(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) / 100 * 100);
-        let rest = format!(" {done}/{total}  {}  {elapsed}", counts.join(" · "));
-        if columns < BAR_COLUMNS + width(&rest) {
-            return fitted(rest.trim_start(), columns);
+        let counts: Vec<(TaskStatus, usize)> = self.tally.counts().collect();
+        let failed = counts.iter().filter(|(status, _)| status.is_failure()).map(|(_, count)| count).sum();
+        Scene {
+            share: Share { total, done: total - self.state.open() as usize, failed },
+            counts,
+            elapsed_s: seconds(self.clock.elapsed_ms(now_ms)),
+            left_s: self.foresight.left_ms(&self.state, now_ms).map(|ms| ms.div_ceil(1000)),
+            tasks,
+            more,
+            name_columns: self.name_columns,
+            colours: self.scrolling.colours,
         }
-        let bar = painted(&"━".repeat(filled), Paint::Blue, self.colours);
-        format!("{bar}{}{rest}", painted(&"╌".repeat(BAR_COLUMNS - filled), Paint::Dim, self.colours))
+    }
+
+    fn going(&self, Shown { task, depth }: Shown, now_ms: i64) -> Going {
+        let it = &self.state.tasks()[task.usize()];
+        let outer = it.parent.map(|parent| &*self.state.tasks()[parent.usize()].spec.name);
+        let name = &*it.spec.name;
+        let name = outer.and_then(|outer| name.strip_prefix(outer)?.strip_prefix('/')).unwrap_or(name);
+        let elapsed_ms = match it.status {
+            TaskStatus::Waiting => now_ms - it.started_at_ms.unwrap_or(now_ms),
+            _ => i64::try_from(self.state.ran_ms(task, now_ms)).unwrap_or(i64::MAX),
+        };
+        Going {
+            depth,
+            status: it.status,
+            name: printable(name),
+            elapsed_s: seconds(elapsed_ms),
+            attempt: it.attempts,
+            parts: self.tally.whole(task).map(|whole| (whole.share, whole.running)),
+            again_s: self.tally.again_ms(task).map(|at_ms| seconds(at_ms - now_ms + 999)),
+            line: match &it.spec.action {
+                Action::Approval(approval) => printable(&approval.prompt),
+                _ => self.last_lines.get(&task).cloned().unwrap_or_default(),
+            },
+        }
+    }
+
+    /// What a task that runs wrote last.
+    fn last_line(&self, task: TaskIndex) -> Option<(TaskIndex, String)> {
+        let it = self.state.task(task).filter(|task| task.status == TaskStatus::Running)?;
+        let attempt = self.folder.join(attempt_folder(task, it.attempts));
+        let logs =
+            [StreamName::Stdout, StreamName::Stderr].map(|it| attempt.join(format!("{}.log", it.name())));
+        let changed = |log: &PathBuf| log.metadata().and_then(|it| it.modified()).ok();
+        let newest = logs.iter().filter_map(|log| Some((changed(log)?, log))).max()?.1;
+        let text = plain_output(&tail_bytes(newest, LINE_BYTES));
+        let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+        Some((task, line.trim().replace('\t', " ")))
     }
 }
 
-fn place(status: TaskStatus) -> Option<usize> {
-    TaskStatus::ALL.iter().position(|other| *other == status)
+fn seconds(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0) / 1000
 }

@@ -107,7 +107,7 @@ impl<'a> Script<'a> {
                     let by_parts = matches!(outcome, Outcome::Returned | Outcome::ChildFailed { .. });
                     if !(is_whole && by_parts) {
                         let retry_ms = retry_at_ms.map(|retry_at_ms| retry_at_ms - event.at_ms);
-                        let fact = over(*task, outcome.clone(), retry_ms);
+                        let fact = over(*task, 0, outcome.clone(), retry_ms);
                         script.say(*task, at_ms - asked_ms[task.usize()], fact);
                     }
                 }
@@ -198,10 +198,11 @@ impl<'a> Script<'a> {
     }
 }
 
-fn over(task: TaskIndex, outcome: Outcome, retry_at_ms: Option<i64>) -> Fact {
+/// That an attempt ended, and nothing else of it.
+pub(super) fn over(task: TaskIndex, attempt: u32, outcome: Outcome, retry_at_ms: Option<i64>) -> Fact {
     Fact::AttemptEnded {
         task,
-        attempt: 0,
+        attempt,
         outcome,
         usage: Usage::default(),
         stdout: None,
@@ -297,7 +298,7 @@ impl Paper<'_> {
         let attempts = it.attempts;
         let mut fact = match said {
             Some(said) => self.script.said[said].clone(),
-            None => over(task, Outcome::Returned, None),
+            None => over(task, 0, Outcome::Returned, None),
         };
         match &mut fact {
             Fact::TasksDeclared { tasks, parent } => {
