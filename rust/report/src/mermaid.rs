@@ -22,6 +22,7 @@ fn write(out: &mut String, drawing: &Drawing) -> Result {
             (NodeKind::Whole, false) => writeln!(out, "{indent}subgraph n{number}[\"{}\"]", words(node))?,
             (_, true) => {}
             (NodeKind::Task, false) => writeln!(out, "{indent}n{number}[\"{}\"]", words(node))?,
+            (NodeKind::Coming, false) => writeln!(out, "{indent}n{number}{{{{\"{}\"}}}}", words(node))?,
             (NodeKind::Folded, false) => writeln!(out, "{indent}n{number}[[\"{}\"]]", words(node))?,
         }
     }

@@ -330,10 +330,14 @@ fn whole(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result 
 
 /// A task, or what is folded into one node: a card.
 fn leaf(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
-    let is_folded = node.kind == NodeKind::Folded;
-    open(out, node, area, if is_folded { "folded" } else { "task" }, lines)?;
+    let (class, is_many) = match node.kind {
+        NodeKind::Folded => ("folded", true),
+        NodeKind::Coming => ("coming", true),
+        NodeKind::Task | NodeKind::Whole => ("task", false),
+    };
+    open(out, node, area, class, lines)?;
     let Size { width, height } = area.size;
-    if is_folded {
+    if is_many {
         // The edges of more cards behind the first one.
         write!(out, "<path class=\"more\" d=\"M5 {}v4h{}v{}h-4\"/>", n(height), n(width), n(8.0 - height))?;
     }
@@ -400,7 +404,7 @@ fn sizes(drawing: &Drawing) -> Vec<Size> {
             let heading = text_width(&printable(&node.label), LABEL_PX) + extra;
             Size { width: heading.clamp(NODE_WIDTHS.0, NODE_WIDTHS.1 * 1.5), height: NODE_HEIGHT }
         }
-        NodeKind::Task | NodeKind::Folded => Size {
+        NodeKind::Task | NodeKind::Folded | NodeKind::Coming => Size {
             width: widest.get(&node.inside).copied().unwrap_or(NODE_WIDTHS.0).ceil(),
             height: NODE_HEIGHT,
         },
