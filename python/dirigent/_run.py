@@ -256,9 +256,13 @@ class RunHandle:
 
     def widget(self) -> RunWidget:
         """The run in a notebook, live and with buttons: see :meth:`Run.widget`. It stands in for the live picture."""
-        widget = _widget(self, self._workflow)
+        # First: to make it takes longer than the live picture waits before it is shown.
         self._has_widget = True
-        return widget
+        try:
+            return _widget(self, self._workflow)
+        except BaseException:
+            self._has_widget = False
+            raise
 
     def cancel(self, task: str | None = None) -> None:
         """Ask the run to end, or one task of it."""
