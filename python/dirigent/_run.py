@@ -254,6 +254,11 @@ class RunHandle:
 
         return RunGraph(self._session)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._graph import shown
+
+        return shown(self, self.graph())
+
     def widget(self) -> RunWidget:
         """The run in a notebook, live and with buttons: see :meth:`Run.widget`. It stands in for the live picture."""
         # First: to make it takes longer than the live picture waits before it is shown.

@@ -1,6 +1,7 @@
 //! Pictures of workflows and runs, from Python. What is drawn comes from a plan, a run, or names with what they wait for.
 
 use crate::fault::{misused, raised};
+use crate::waiting::hold;
 use crate::workflow::plan::Plan;
 use crate::workflow::session::Session;
 use dirigent_cli::fault::CliError;
@@ -9,7 +10,7 @@ use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Policy, Task, Whole, Workflow};
 use dirigent_core::state::TaskStatus;
 use dirigent_core::text::printable;
-use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, cell, task_sentence};
+use dirigent_report::{Detail, Drawing, NotFolded, Picture, Sketch, Theme, cell, task_sentence, told};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -53,13 +54,16 @@ pub(crate) fn draw_tasks(
 pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyResult<String> {
     let manner = Wanted::new(py, manner)?;
     let draw = || {
-        // Only the cell needs more of the run than the drawing has: what is slow is done without holding the run up.
-        let (drawing, cell) = session.shared.look(|state| {
+        // What is slow is done without holding the run up.
+        let (drawing, told) = session.shared.look(|state| {
             let drawing = Drawing::of_run(state, &manner.detail)?;
-            let cell = matches!(manner.form, Form::Cell).then(|| cell(&drawing, Some(state)));
-            Ok((drawing, cell))
+            let told = matches!(manner.form, Form::Cell).then(|| told(&drawing, state));
+            Ok((drawing, told))
         })?;
-        Ok(cell.unwrap_or_else(|| manner.draw(&drawing)))
+        Ok(match told {
+            Some(told) => cell(&drawing, &told, &mut hold(&session.sketch)),
+            None => manner.draw(&drawing),
+        })
     };
     py.detach(draw).map_err(|error| not_folded(py, &error))
 }
@@ -162,7 +166,7 @@ impl Wanted {
 
     fn draw(&self, drawing: &Drawing) -> String {
         match self.form {
-            Form::Cell => cell(drawing, None),
+            Form::Cell => cell(drawing, "", &mut Sketch::default()),
             Form::Json => serde_json::to_string_pretty(drawing).expect("its keys are text") + "\n",
             Form::Picture(picture) => picture.draw(drawing, self.theme),
         }

@@ -66,9 +66,46 @@ const NOTE_PX: f64 = 11.0;
 const PAGE: Size = Size { width: 1000.0, height: 760.0 };
 const SPACING: Spacing = Spacing { nodes: 14.0, layers: 44.0, padding: 14.0, heading: 42.0 };
 
+/// Where everything stood in the last picture. Where the next one is of the same graph, as while a run goes on, nothing has to
+/// be placed again, which is most of the work.
+#[derive(Debug, Default)]
+pub struct Sketch {
+    last: Option<(Graph, Layout, Direction)>,
+}
+
+impl Sketch {
+    fn place(&mut self, graph: Graph) -> (Layout, Direction) {
+        match &self.last {
+            Some((last, layout, direction)) if *last == graph => (layout.clone(), *direction),
+            _ => {
+                let (layout, direction) = placed(&graph);
+                self.last = Some((graph, layout.clone(), direction));
+                (layout, direction)
+            }
+        }
+    }
+}
+
+/// Where everything stands, in that direction in which it fits a page better.
+fn placed(graph: &Graph) -> (Layout, Direction) {
+    let ordered = Ordered::new(graph);
+    let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
+    let too_large = |(layout, _): &(Layout, Direction)| {
+        (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
+    };
+    let [right, down] = both;
+    // To the right names read best: somewhat too large does not matter.
+    if too_large(&right) <= too_large(&down).max(1.3) { right } else { down }
+}
+
 /// Draws it.
 pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
-    let picture = Picture::new(drawing, false);
+    draw_again(drawing, theme, &mut Sketch::default())
+}
+
+/// Draws it after a picture that was perhaps of the same graph.
+pub(crate) fn draw_again(drawing: &Drawing, theme: Theme, sketch: &mut Sketch) -> String {
+    let picture = Picture::new(drawing, false, sketch);
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
     picture.write(&mut out, theme).expect("writing to memory cannot fail");
     out
@@ -77,7 +114,7 @@ pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
 /// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
 /// are marked.
 pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
-    let mut picture = Picture::new(drawing, true);
+    let mut picture = Picture::new(drawing, true, &mut Sketch::default());
     let node_of = |task: &TaskIndex| {
         let holds = |node: &Node| node.kind != NodeKind::Whole && node.tasks.contains(task);
         let is_whole = |node: &Node| !node.is_stage_drawn() && node.tasks.first() == Some(task);
@@ -106,20 +143,13 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    fn new(drawing: &'a Drawing, is_on_page: bool) -> Self {
+    fn new(drawing: &'a Drawing, is_on_page: bool, sketch: &mut Sketch) -> Self {
         let graph = Graph {
             sizes: sizes(drawing),
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
             edges: drawing.edges.clone(),
         };
-        let ordered = Ordered::new(&graph);
-        let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
-        let too_large = |(layout, _): &(Layout, Direction)| {
-            (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
-        };
-        let [right, down] = both;
-        // To the right names read best: somewhat too large does not matter.
-        let (layout, direction) = if too_large(&right) <= too_large(&down).max(1.3) { right } else { down };
+        let (layout, direction) = sketch.place(graph);
         if is_on_page {
             // Outlines are drawn half outside; the edges of folded cards stand out by four.
             let size =
