@@ -84,6 +84,11 @@ class Kernel:
         )
         return said
 
+    def tell(self, comm: str, content: dict[str, Any]) -> None:
+        """Send what the front end of a widget sends when its code calls ``model.send``."""
+        session, data = self._client.session, {"method": "custom", "content": content}
+        self._client.shell_channel.send(session.msg("comm_msg", {"comm_id": comm, "data": data}))
+
     def value(self, code: str) -> str:
         """What a cell's last line is, as text."""
         return next(m.text() for m in self.execute(code) if m.kind == "execute_result")

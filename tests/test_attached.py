@@ -235,6 +235,39 @@ def test_a_run_of_another_process_is_killed_from_here(tmp_path: Path) -> None:
     assert not (tmp_path / "cleared").exists()
 
 
+def test_tasks_that_wait_in_another_process_are_answered_from_here(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "ask.yaml").write_text(
+        "name: asks\ntasks:\n  ok: {approval: 'Well?'}\n  no: {approval: 'Really?'}\n  day: {signal: 'Which?'}\n"
+        '  told: {run: [echo, "${{ tasks.day.value }}"], needs: [ok, day]}\n'
+    )
+    with started(
+        [program, "run", "ask.yaml", "--keep-going"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for("the run", lambda: len(dirigent.runs()))
+        run = dirigent.attach()
+        wait_for("the questions", lambda: run.refresh()._session.statuses().count("waiting") == 3)
+        for call, code in (
+            (lambda: run.approve("day"), "task.wants_value"),
+            (lambda: run.signal("ok", 1), "task.not_waiting"),
+            (lambda: run.approve("told"), "task.not_waiting"),
+        ):
+            with pytest.raises(WorkflowError) as refused:
+                call()
+            assert refused.value.code == code
+        with pytest.raises(KeyError):
+            run.approve("nobody")
+        with pytest.raises(TypeError):
+            run.signal("day", object())
+        run.approve("ok", "fine")
+        run.reject("no", "not so")
+        run.signal("day", "monday")
+        assert process.wait(DEADLINE_S) == 1
+    assert run.wait(DEADLINE_S)["told"].stdout == "monday\n"
+    assert run.tasks["no"].sentence == "was rejected: not so"
+    told = [event for event in run.events() if event["kind"] == "wait_answered"]
+    assert sorted(event.get("comment", "") for event in told) == ["", "fine", "not so"]
+
+
 def test_a_cancelled_run_that_goes_on_is_under_way_again_and_survives_another_end(
     program: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 from dirigent import UsageError, Workflow, flow, task
+from dirigent._graph import Graph
 from nbclient import NotebookClient
 
 from tests.browser import Page
@@ -69,6 +70,74 @@ def test_a_workflow_is_drawn_before_it_runs(dirigent: Dirigent) -> None:
         "├─ ○ shards",
         "│",
         "└─ ○ report",
+    ]
+
+
+FANS = """
+name: fans
+params: {days: {type: list, default: [mon, tue]}}
+tasks:
+  list: {run: [echo, "[1]"], output: json}
+  known: {each: [a, b, c], run: [echo, "${{ item }}"]}
+  product: {each: {x: [1, 2], y: [1, 2, 3]}, run: [echo, "${{ item.x }}"]}
+  days: {each: "${{ params.days }}", run: [echo, "${{ item }}"]}
+  later: {each: "${{ tasks.list.value }}", run: [echo, "${{ item }}"], needs: [list]}
+  inner: {workflow: etl.yaml}
+"""
+
+
+def test_a_fan_out_is_drawn_as_one_before_it_is_there(dirigent: Dirigent, tmp_path: Path) -> None:
+    (tmp_path / "fans.yaml").write_text(FANS)
+    drawn = json.loads(dirigent("graph", "fans.yaml", "--json").stdout)
+    assert {node["label"]: (node["kind"], node["note"]) for node in drawn["nodes"]} == {
+        "list": ("task", "command echo"),
+        "known": ("coming", "fan-out of 3"),
+        "product": ("coming", "fan-out of 6"),
+        "days": ("coming", "fan-out of 2"),
+        "later": ("coming", "fan-out"),
+        "inner": ("coming", "workflow"),
+    }
+    assert "{{" in dirigent("graph", "fans.yaml", "--format", "mermaid").stdout
+    assert "shape=hexagon" in dirigent("graph", "fans.yaml", "--format", "dot").stdout
+    svg = dirigent("graph", "fans.yaml", "--format", "svg").stdout
+    assert svg.count('class="coming declared"') == 5
+
+
+def test_fan_outs_of_python_are_drawn_as_such_until_they_are_there() -> None:
+    wf = Workflow("maps").add_task("items", lambda: [1, 2]).add_map("known", str, over=["a", "b"])
+    wf.add_map("later", str, over="items").add_workflow(
+        "inner", Workflow("i").add_task("one", int), ["later"]
+    )
+
+    def nodes(graph: Graph) -> dict[str, tuple[str, str]]:
+        drawn = json.loads(graph._draw(("json", "auto", [], False)))
+        return {node["label"]: (node["kind"], node["note"]) for node in drawn["nodes"]}
+
+    assert nodes(wf.graph()) == {
+        "items": ("task", "function"),
+        "known": ("coming", "fan-out of 2"),
+        "later": ("coming", "fan-out"),
+        "inner": ("coming", "workflow"),
+    }
+    kinds = nodes(wf.run_sync().graph())
+    assert kinds["known"][0] == "whole" and kinds["later[1]"][0] == "task"
+
+
+@task
+def doubled(x: int) -> int:
+    return 2 * x
+
+
+@flow
+def spread(x: int) -> Any:
+    return doubled.map(doubled.map(doubled(x)))
+
+
+def test_a_map_of_a_flow_is_drawn_as_a_fan_out() -> None:
+    assert str(spread.graph(1)).splitlines()[1:] == [
+        "○ doubled         function",
+        "○ doubled.map     fan-out   ← doubled",
+        "○ doubled.map[1]  fan-out   ← doubled.map",
     ]
 
 

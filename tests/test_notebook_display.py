@@ -163,3 +163,33 @@ def test_outside_of_a_kernel_nothing_is_shown_and_nothing_imported(tmp_path: Pat
         text=True,
     )
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_everything_that_a_cell_ends_with_shows_itself_and_hostile_names_stay_text(live: Kernel) -> None:
+    live.execute(
+        "import dirigent\nevil = '<img src=x onerror=alert(1)>\\u202e'\nall = Workflow(evil)\n"
+        "all.add_task(evil, int, tags=[evil]).add_command('command', ['true', evil], dependencies=[evil])\n"
+        "all.add_map('map', str, over=[evil]).add_approval('asks', evil, dependencies=['map'])\n"
+        "handle = all.start()\nwhile 'waiting' not in handle._session.statuses(): time.sleep(0.01)\n"
+        "handle.approve('asks')\nrun = handle.wait()"
+    )
+    seen = {
+        "all": "<svg",
+        "all.graph()": "<svg",
+        "handle": "<svg",
+        "dirigent.attach()": "<svg",
+        "all.tasks[evil]": "function int",
+        "all.tasks['command']": "command true · needs",
+        "all.tasks['map']": "consists of tasks",
+        "all.tasks['asks']": "approval: &lt;img",
+        "run.tasks[evil]": "succeeded",
+        "run.table()": "<td>command</td>",
+        "run.table('events')": "run_ended",
+        "dirigent.runs()": "<th>workflow</th>",
+        "run.profile()": "asks",
+    }
+    for code, words in seen.items():
+        (shown,) = [m for m in live.execute(code) if m.kind == "execute_result"]
+        markup = shown.text("text/html")
+        assert words in markup, code
+        assert "<img" not in markup and "\u202e" not in str(shown.content), code

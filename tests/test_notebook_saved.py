@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,27 @@ def test_in_a_browser_hostile_names_stay_text(saved: Any, page: Page, tmp_path: 
     assert page.evaluate("document.querySelectorAll('.dirigent-cell svg').length") >= 2
     # What the page of the exporter itself wants from elsewhere is none of ours.
     assert not [url for url in page.requested if url.startswith(f"file://{tmp_path}/x")]
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.parametrize("around", ["", "vscode-light", "vscode-dark"])
+def test_each_output_is_whole_in_a_frame_of_its_own_that_runs_no_scripts(
+    saved: Any, page: Page, around: str
+) -> None:
+    # Colab has a frame for each cell, VS Code one for all, whose body has a class.
+    outputs = [output["data"] for cell in saved.cells for output in cell.outputs if "data" in output]
+    shown = [data["text/html"] for data in outputs if "text/html" in data]
+    assert len(shown) == 5 and all(data["text/plain"] for data in outputs)
+    frames = [f"<body class='{around}'>{markup}" for markup in shown]
+    page.evaluate(
+        f"Promise.all({json.dumps(frames)}.map(srcdoc => new Promise(onload => document.body.append(Object.assign("
+        "document.createElement('iframe'), {srcdoc, onload, sandbox: 'allow-same-origin'})))))"
+    )
+    bodies = "[...document.querySelectorAll('iframe')].map(it => it.contentDocument.body)"
+    assert all(HOSTILE in text for text in page.evaluate(f"{bodies}.map(it => it.textContent)"))
+    paper = "getComputedStyle(it.querySelector('svg .paper')).fill"
+    papers = page.evaluate(f"{bodies}.filter(it => it.querySelector('svg')).map(it => {paper})")
+    assert set(papers) == {"rgb(21, 25, 29)" if around == "vscode-dark" else "rgb(250, 249, 247)"}
+    assert page.evaluate(f"{bodies}.every(it => it.scrollHeight > 20)")
+    assert page.evaluate(f"{bodies}.flatMap(it => [...it.querySelectorAll('img, script, link')]).length") == 0
+    assert [url for url in page.requested if not url.startswith("about:")] == []

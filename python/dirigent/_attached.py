@@ -103,6 +103,41 @@ class AttachedRun(Run):
         """Ask for the end of everything at once, also of what would clean up. Raises as :meth:`cancel` does."""
         self._follower.cancel(None, True)
 
+    def approve(self, task: str, comment: str = "") -> None:
+        """Let a task that waits go on. Where nobody carries the run on, it counts when that goes on.
+
+        Raises:
+            KeyError: There is no such task.
+            WorkflowError: It does not wait (code ``task.not_waiting``), or waits for a value (``task.wants_value``).
+        """
+        self._answer(task, True, comment)
+
+    def reject(self, task: str, comment: str = "") -> None:
+        """Let a task that waits fail. Raises as :meth:`approve` does."""
+        self._answer(task, False, comment)
+
+    def signal(self, task: str, value: Any) -> None:
+        """Give a task that waits for a value one, which JSON has to know.
+
+        Raises:
+            KeyError: There is no such task.
+            WorkflowError: It does not wait for a value (code ``task.not_waiting``).
+            TypeError: JSON does not know such a value.
+        """
+        self._answer(task, True, "", json.dumps(value))
+
+    def _answer(self, task: str, approved: bool, comment: str, value: str | None = None) -> None:
+        place = self._place(task)
+        wants_value = self._follower.wants_value(place)
+        if wants_value is None or (value is not None and not wants_value):
+            what = "answer" if wants_value is None else "value, but for whether it may go on"
+            raise WorkflowError(f"task `{task}` waits for no {what}", "task.not_waiting")
+        if approved and wants_value and value is None:
+            raise WorkflowError(
+                f"task `{task}` waits for a value\nhint: give it one with signal()", "task.wants_value"
+            )
+        self._follower.answer(place, approved, comment, value)
+
     def _place(self, task: str) -> int:
         place = self.refresh()._session.find(task)
         if place is None:

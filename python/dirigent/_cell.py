@@ -1,13 +1,16 @@
-"""How a notebook shows the result of a task: plain markup, in which everything is text."""
+"""How a notebook shows a task, its result, and tables: plain markup, in which everything is text."""
 
 from __future__ import annotations
 
 import html
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dirigent._options import Task
     from dirigent._result import TaskResult
+    from dirigent._table import Table
 
 #: The end of a log that is shown.
 _LINES = 20
@@ -39,6 +42,51 @@ def of_result(result: TaskResult) -> str:
     if result.log is not None:
         parts += [_block(end) for name in ("stdout.log", "stderr.log") if (end := _end_of(result.log / name))]
     return f'<div class="dirigent-cell">{"".join(parts)}</div>'
+
+
+def of_task(task: Task) -> str:
+    """A line on what it does, what it waits for, and how long and how often it may be tried."""
+    action = task.action
+    if isinstance(action, list):
+        does = "command " + Path(str(action[0])).name  # its arguments are nobody's business
+    elif task.made_of is not None:
+        does = "consists of tasks"
+    elif isinstance(action, str):
+        does = f"script {Path(action).name}" if action.startswith("/") else f"approval: {action}"
+    else:
+        does = f"function {getattr(action, '__qualname__', type(action).__name__)}"
+    facts = [does]
+    if task.dependencies:
+        facts.append("needs " + ", ".join(task.dependencies))
+    if task.timeout is not None:
+        facts.append(f"at most {task.timeout:g} s")
+    if task.retry_policy is not None:
+        facts.append(f"{task.retry_policy.max_attempts} attempts")
+    facts += sorted(task.tags)
+    return f'<div class="dirigent-cell">○ <b>{_text(task.name)}</b> {_text(" · ".join(facts))}</div>'
+
+
+def of_table(table: Table) -> str:
+    """Its first rows."""
+    columns = {name: values[:_LINES] for name, values in table.columns.items()}
+    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{_text(_shown(value))}</td>' for value in row)}</tr>"
+        for row in zip(*columns.values(), strict=True)
+    )
+    more = len(table) - _LINES
+    foot = f"<p>… and {more:,} more rows</p>" if more > 0 else ""
+    table_ = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="dirigent-cell" style="overflow:auto">{table_}{foot}</div>'
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+    return text if len(text) <= _VALUE_CHARS else f"{text[:_VALUE_CHARS]}…"
 
 
 def _shortened(value: object) -> str:

@@ -22,6 +22,7 @@ class FlowGraph(Graph):
         edges: Pairs of names: the second task waits for the first.
         stopped_at: The task for whose value the body asked, where the drawing ends; ``None`` where it is whole.
         name: The flow's name.
+        fans: The names of those that stand for as many calls as there will be items.
     """
 
     tasks: tuple[str, ...]
@@ -29,6 +30,7 @@ class FlowGraph(Graph):
     stopped_at: str | None
 
     name: str = "flow"
+    fans: frozenset[str] = frozenset()
 
     def _draw(self, manner: tuple[str, str, list[str], bool]) -> str:
         places = {name: place for place, name in enumerate(self.tasks)}
@@ -36,7 +38,8 @@ class FlowGraph(Graph):
         for earlier, later in self.edges:
             if places[earlier] not in needs[later]:
                 needs[later].append(places[earlier])
-        return _native.draw_tasks(self.name, list(needs.items()), manner)
+        tasks = [(name, before, name in self.fans) for name, before in needs.items()]
+        return _native.draw_tasks(self.name, tasks, manner)
 
     def text(self, *, unfold: Iterable[str | int] = (), whole: bool = False) -> str:
         """Lines for a terminal; the last one says where the body stopped, if it did."""
@@ -60,6 +63,7 @@ class Drawing:
         self.lock = threading.RLock()
         self.names: set[str] = set()
         self._tasks: list[str] = []
+        self._fans: set[str] = set()
         self._edges: list[tuple[str, str]] = []
         self._stopped_at: str | None = None
 
@@ -69,10 +73,13 @@ class Drawing:
             for call in calls:
                 self._edges += [(self._tasks[need], call.name) for need in call.needs]
                 self._tasks.append(call.name)
+                if call.fan is not None:
+                    self._fans.add(call.name)
         return range(first, first + len(calls))
 
     def graph(self) -> FlowGraph:
-        return FlowGraph(tuple(self._tasks), tuple(self._edges), self._stopped_at, self._name)
+        tasks, edges = tuple(self._tasks), tuple(self._edges)
+        return FlowGraph(tasks, edges, self._stopped_at, self._name, frozenset(self._fans))
 
     def _stop(self, name: str) -> Unknown:
         if self._stopped_at is None:

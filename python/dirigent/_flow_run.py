@@ -50,7 +50,7 @@ _THREADS = "threads"
 
 _BODY = "body"
 _POLICY = {"limits": {"grace_ms": 5000}, "lost_attempts_allowed": 2}
-_SLOTLESS = json.dumps({**_POLICY, "slotless": True})
+_FAN = json.dumps({**_POLICY, "slotless": True, "whole": {"of": "items"}})
 #: The run goes as its body does, which knows of every failure whether somebody looked at it.
 _OF_BODY = json.dumps({**_POLICY, "slotless": True, "decides": True})
 #: How long the end of a run waits for coroutines that were cancelled.
@@ -169,7 +169,7 @@ class FlowRun:
         policies: dict[str, int] = {}
         needs: dict[int, str] = {}
         for call in calls:
-            terms, extras = (_SLOTLESS, _fanning(call)) if call.fan is not None else self._terms_of(call)
+            terms, extras = (_FAN, _fanning(call)) if call.fan is not None else self._terms_of(call)
             if terms not in policies:
                 policies[terms] = plan.policy(terms)
             key = id(call.task)

@@ -50,6 +50,9 @@ class RecordedRuns(list[RecordedRun]):
         """The same as a table of pandas, which has to be installed."""
         return self.table().to_pandas()
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {**self.table()._repr_mimebundle_(), "text/plain": repr(self)}
+
 
 _COLUMNS = (
     ("run", "text"),

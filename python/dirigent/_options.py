@@ -144,6 +144,11 @@ class Task:
     def __repr__(self) -> str:
         return f"Task({self.name!r})"
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._cell import of_task
+
+        return {"text/plain": repr(self), "text/html": of_task(self)}
+
     def is_retried_on(self, error: BaseException) -> bool:
         """Whether the policy tries again after an exception."""
         if self.retry_policy is None:

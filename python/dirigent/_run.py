@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dirigent._carry import OnLoop, attend
 from dirigent._context import Attempt, Capture
-from dirigent._display import Showing, kernel_shell
+from dirigent._display import Showing, front_end, kernel_shell
 from dirigent._errors import (
     NotFoundError,
     TaskError,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from dirigent._profile import Profile
     from dirigent._runnable import Runnable
     from dirigent._table import Table
-    from dirigent._workflow import Progress
+    from dirigent._widget import RunWidget
+    from dirigent._workflow import Progress, Workflow
 
 
 class Run(Mapping[str, Any]):
@@ -49,6 +50,8 @@ class Run(Mapping[str, Any]):
         self.name = name
         self.tasks: Mapping[str, TaskResult] = Results(session)
         self._shown_in: int | None = None
+        self._workflow: Runnable | None = None
+        self._is_recorded = True
 
     def __getitem__(self, name: str) -> Any:
         """The value of a task.
@@ -155,6 +158,20 @@ class Run(Mapping[str, Any]):
 
         return RunGraph(self._session)
 
+    def widget(self, workflow: Workflow | None = None) -> RunWidget:
+        """The run in a notebook, live and with buttons: to end it or one of its tasks, to answer those that wait, and to run
+        again what failed. ``anywidget`` has to be installed.
+
+        Args:
+            workflow: The workflow that was run: what failed in it is run again with that, in this program. By default it
+                is known where this program started the run; a run without functions needs none.
+
+        Raises:
+            NotFoundError: ``anywidget`` is not installed (code ``usage.not_installed``).
+            UsageError: The run is kept in memory only.
+        """
+        return _widget(self, self._workflow if workflow is None else workflow)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         shell = kernel_shell() if self._shown_in is not None else None
         if shell is not None and shell.execution_count == self._shown_in:
@@ -200,8 +217,11 @@ class RunHandle:
         self._thread: threading.Thread | None = None
         self._problem: BaseException | None = None
         self._is_recorded = True
-        #: The number of the notebook's cell that shows its picture.
+        #: The cell of a notebook in which it was started, and the number of the one that shows its picture.
+        self._front_end = front_end()
         self._shown_in: int | None = None
+        #: Whether a widget shows it.
+        self._has_widget = False
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait for the end.
@@ -220,6 +240,7 @@ class RunHandle:
     def _result(self) -> Run:
         run = Run(self._session, self._workflow.name)
         run._shown_in = self._shown_in
+        run._workflow, run._is_recorded = self._workflow, self._is_recorded
         return run
 
     @property
@@ -232,6 +253,21 @@ class RunHandle:
         from dirigent._graph import RunGraph
 
         return RunGraph(self._session)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._graph import shown
+
+        return shown(self, self.graph())
+
+    def widget(self) -> RunWidget:
+        """The run in a notebook, live and with buttons: see :meth:`Run.widget`. It stands in for the live picture."""
+        # First: to make it takes longer than the live picture waits before it is shown.
+        self._has_widget = True
+        try:
+            return _widget(self, self._workflow)
+        except BaseException:
+            self._has_widget = False
+            raise
 
     def cancel(self, task: str | None = None) -> None:
         """Ask the run to end, or one task of it."""
@@ -275,6 +311,27 @@ class RunHandle:
             place += len(lines)
             for line in lines:
                 yield json.loads(line)
+
+
+def _widget(run: Run | RunHandle, workflow: Runnable | None) -> RunWidget:
+    from dirigent._workflow import Workflow
+
+    if not run._is_recorded:
+        message = 'a run that is kept in memory only has no widget\nhint: leave durability="none" out'
+        raise UsageError(message, "usage.invalid")
+    try:
+        from dirigent._widget import RunWidget
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "dirigent":
+            raise
+        raise NotFoundError(
+            f"a widget needs anywidget, and {error.name} is not installed\n"
+            "hint: `pip install 'dirigent[widgets]'`; a notebook shows runs without it, too",
+            "usage.not_installed",
+        ) from None
+    # What a flow is made of, only its body says.
+    known = workflow if type(workflow) is Workflow else None
+    return RunWidget(os.path.dirname(os.path.dirname(run._session.folder)), run.id, known)
 
 
 def state_folder() -> str:

@@ -82,6 +82,11 @@ class Table:
     def __reduce__(self) -> Any:
         return Table, (self._plain(),)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from dirigent._cell import of_table
+
+        return {"text/plain": repr(self), "text/html": of_table(self)}
+
     def __repr__(self) -> str:
         return f"<Table of {len(self)} rows: {', '.join(self._columns)}>"
 

@@ -363,7 +363,10 @@ class Workflow(Runnable):
             self.secrets = _native.Secrets({**own, **inner})
         self._inner.append(workflow)
         self._has_loop |= workflow._has_loop
-        return self._expanding(name, workflow, into_workflow(workflow), dependencies, options, workflow)
+        whole = {"of": "workflow"}
+        return self._expanding(
+            name, workflow, into_workflow(workflow), dependencies, options, workflow, whole
+        )
 
     def add_map(
         self,
@@ -408,7 +411,8 @@ class Workflow(Runnable):
             every["resources"] = {**every.get("resources", {}), f"{name}[]": 1}
         self.__class__("a try").like(self).add_task(name, action, args=(None,), **every)
         carry = into_calls(self, name, action, items, every)
-        return self._expanding(name, action, carry, needs, options, (action, items, kwargs))
+        whole = {"of": "items"} if isinstance(items, str) else {"of": "items", "count": len(items)}
+        return self._expanding(name, action, carry, needs, options, (action, items, kwargs), whole)
 
     def add_approval(
         self,
@@ -521,10 +525,11 @@ class Workflow(Runnable):
         dependencies: Sequence[str],
         options: dict[str, Any],
         made_of: object,
+        whole: Mapping[str, object],
     ) -> Workflow:
         task = Task(name, action, dependencies=dependencies, condition=options.pop("condition", None))
         task.carry, task.made_of = carry, made_of
-        policy = self._options(task, options)
+        policy = self._options(task, options, whole=whole)
         no_more(options)
         anything = self._plan.function(_nothing, getattr(action, "__qualname__", name), None, False)
         self._plan.add_function(name, dependencies or None, anything, None, None, policy, task)

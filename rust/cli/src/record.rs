@@ -12,11 +12,13 @@ use dirigent_journal::{Holder, JournalError, Reader, RunRow, Store};
 use dirigent_project::Config;
 use dirigent_report::quantity::{iso, seconds};
 use dirigent_report::{Format, Logs, PastRun, RunView, ScriptResult, StreamName};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -340,6 +342,27 @@ pub fn ask(row: &RunRow, state_dir: &Path, asked: &Asked) -> Result<Holder, CliE
     let actor = format!("process {} on {}", actor.pid, actor.host);
     Store::shared(state_dir)?.ask(&row.id, now_ms(), &actor, &request)?;
     Ok(engine.clone())
+}
+
+/// Answers a task of a run, with a value or without. Where nobody carries the run on, it counts when that goes on.
+///
+/// # Errors
+///
+/// The answer cannot be written.
+pub fn answer(
+    run: &RunId,
+    state_dir: &Path,
+    task: TaskIndex,
+    approved: bool,
+    comment: &str,
+    value: Option<&Value>,
+    actor: &str,
+) -> Result<(), CliError> {
+    let store = Store::shared(state_dir)?;
+    let value = value.map(|value| Arc::new(store.artifacts().keep_json(value.to_string())));
+    let asked = Asked::Answer { task, approved, comment: comment.into(), value };
+    let request = serde_json::to_string(&asked).expect("it is plain data");
+    Ok(store.ask(run, now_ms(), actor, &request)?)
 }
 
 /// Milliseconds since 1970.

@@ -201,6 +201,20 @@ pub struct Resource {
     pub per_ms: Option<u64>,
 }
 
+/// What a task will consist of: its parts are declared when its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum Whole {
+    /// Tasks for items, one for each.
+    Items {
+        /// How many there are, where that is known before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
+    },
+    /// The tasks of a workflow.
+    Workflow,
+}
+
 /// Under which conditions a task runs, and what becomes of it otherwise. Many tasks share one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
@@ -245,6 +259,9 @@ pub struct Policy {
     /// Whether it takes no slot, because it only waits for tasks of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub slotless: bool,
+    /// What it will consist of, where that is tasks of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
     /// Whether the run went as this task did, whatever became of the others: it knows what they mean.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decides: bool,

@@ -68,6 +68,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
     module.add_function(wrap_pyfunction!(profile::run_profile, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::glance, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::askable, module)?)?;
     module.add_class::<workflow::plan::Plan>()?;
     module.add_class::<workflow::session::Session>()?;
     module.add_class::<workflow::again::Again>()?;

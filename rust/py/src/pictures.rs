@@ -1,15 +1,16 @@
 //! Pictures of workflows and runs, from Python. What is drawn comes from a plan, a run, or names with what they wait for.
 
 use crate::fault::{misused, raised};
+use crate::waiting::hold;
 use crate::workflow::plan::Plan;
 use crate::workflow::session::Session;
 use dirigent_cli::fault::CliError;
 use dirigent_core::State;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Policy, Task, Workflow};
+use dirigent_core::spec::{Action, Policy, Task, Whole, Workflow};
 use dirigent_core::state::TaskStatus;
 use dirigent_core::text::printable;
-use dirigent_report::{Detail, Drawing, NotFolded, Picture, Theme, cell, task_sentence};
+use dirigent_report::{Detail, Drawing, NotFolded, Picture, Sketch, Theme, cell, task_sentence, told};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -25,20 +26,22 @@ pub(crate) fn draw_plan(py: Python<'_>, plan: &Plan, name: &str, manner: Manner)
     py.detach(|| manner.of_workflow(&workflow)).map_err(|error| not_folded(py, &error))
 }
 
-/// Draws tasks that call functions, each with its name and the places of those that it waits for.
+/// Draws tasks that call functions, each with its name, the places of those that it waits for, and whether it stands for
+/// as many calls as there will be items.
 #[pyfunction]
 pub(crate) fn draw_tasks(
     py: Python<'_>,
     name: &str,
-    tasks: Vec<(String, Vec<u32>)>,
+    tasks: Vec<(String, Vec<u32>, bool)>,
     manner: Manner,
 ) -> PyResult<String> {
     let policy = Arc::new(Policy::default());
-    let task = |(name, needs): (String, Vec<u32>)| Task {
+    let of_fan = Arc::new(Policy { whole: Some(Whole::Items { count: None }), ..Policy::default() });
+    let task = |(name, needs, is_fan): (String, Vec<u32>, bool)| Task {
         action: Action::function(name.as_str(), None),
         name: name.into(),
         needs: needs.into_iter().map(TaskIndex).collect(),
-        policy: Arc::clone(&policy),
+        policy: Arc::clone(if is_fan { &of_fan } else { &policy }),
     };
     let workflow = Workflow::new(name, tasks.into_iter().map(task).collect());
     let workflow = workflow.map_err(|error| raised(py, CliError::from(error)))?;
@@ -51,13 +54,16 @@ pub(crate) fn draw_tasks(
 pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyResult<String> {
     let manner = Wanted::new(py, manner)?;
     let draw = || {
-        // Only the cell needs more of the run than the drawing has: what is slow is done without holding the run up.
-        let (drawing, cell) = session.shared.look(|state| {
+        // What is slow is done without holding the run up.
+        let (drawing, told) = session.shared.look(|state| {
             let drawing = Drawing::of_run(state, &manner.detail)?;
-            let cell = matches!(manner.form, Form::Cell).then(|| cell(&drawing, Some(state)));
-            Ok((drawing, cell))
+            let told = matches!(manner.form, Form::Cell).then(|| told(&drawing, state));
+            Ok((drawing, told))
         })?;
-        Ok(cell.unwrap_or_else(|| manner.draw(&drawing)))
+        Ok(match told {
+            Some(told) => cell(&drawing, &told, &mut hold(&session.sketch)),
+            None => manner.draw(&drawing),
+        })
     };
     py.detach(draw).map_err(|error| not_folded(py, &error))
 }
@@ -87,6 +93,34 @@ pub(crate) fn glance(py: Python<'_>, session: &Session) -> Glance {
             failed.map(|task| (task.spec.name.to_string(), task_sentence(state, task))),
             state.end().map(|end| end.verdict.name()),
         )
+    };
+    py.detach(|| session.shared.look(look))
+}
+
+/// So many tasks that somebody may ask something of are named.
+const MOST_ASKABLE: usize = 20;
+
+/// A task of which somebody may ask something: `(place, name, status, what it asks, whether it wants a value)`. What it asks is
+/// there where it waits for an answer.
+type Askable = (u32, String, &'static str, Option<String>, bool);
+
+/// The tasks that may be answered, or ended, those first that wait for an answer. Costs next to nothing where there are none.
+#[pyfunction]
+pub(crate) fn askable(py: Python<'_>, session: &Session) -> Vec<Askable> {
+    let look = |state: &State| {
+        let mut found = Vec::new();
+        for status in [TaskStatus::Waiting, TaskStatus::Running, TaskStatus::Retrying] {
+            let most = (MOST_ASKABLE - found.len()).min(state.count(status));
+            let tasks = (0u32..).zip(state.tasks()).filter(|(_, task)| task.status == status);
+            found.extend(tasks.take(most).map(|(place, task)| {
+                let (prompt, wants_value) = match &task.spec.action {
+                    Action::Approval(asked) => (Some(asked.prompt.to_string()), asked.wants_value),
+                    _ => (None, false),
+                };
+                (place, task.spec.name.to_string(), status.name(), prompt, wants_value)
+            }));
+        }
+        found
     };
     py.detach(|| session.shared.look(look))
 }
@@ -132,7 +166,7 @@ impl Wanted {
 
     fn draw(&self, drawing: &Drawing) -> String {
         match self.form {
-            Form::Cell => cell(drawing, None),
+            Form::Cell => cell(drawing, "", &mut Sketch::default()),
             Form::Json => serde_json::to_string_pretty(drawing).expect("its keys are text") + "\n",
             Form::Picture(picture) => picture.draw(drawing, self.theme),
         }

@@ -5,7 +5,7 @@
 use crate::drawing::{Drawing, Node, NodeKind};
 use crate::escape::{Name, Xml};
 use crate::quantity::grouped;
-use crate::svg::{self, Theme};
+use crate::svg::{self, Sketch, Theme};
 use crate::text;
 use dirigent_core::state::TaskStatus;
 use dirigent_core::{State, TaskIndex};
@@ -17,25 +17,34 @@ const MOST_LISTED: usize = 100;
 const MOST_FAILURES: usize = 3;
 const PRE: &str = "margin:.3em 0 .6em;overflow:auto;max-height:24em;white-space:pre";
 
-/// Writes it. `state` is the run that is drawn; `None` for a workflow that never ran.
-pub fn cell(drawing: &Drawing, state: Option<&State>) -> String {
+/// Writes it. `told` is what [`told`] says of the run that is drawn; nothing for a workflow that never ran.
+pub fn cell(drawing: &Drawing, told: &str, sketch: &mut Sketch) -> String {
     let mut out = String::with_capacity(8192 + drawing.nodes.len() * 700);
-    write(&mut out, drawing, state).expect("writing to memory cannot fail");
+    write(&mut out, drawing, told, sketch).expect("writing to memory cannot fail");
     out
 }
 
-fn write(out: &mut String, drawing: &Drawing, state: Option<&State>) -> Result {
+/// What is to be said of a run beside its picture: what failed, and what the picture folds.
+pub fn told(drawing: &Drawing, state: &State) -> String {
+    let mut out = String::new();
+    write_told(&mut out, drawing, state).expect("writing to memory cannot fail");
+    out
+}
+
+fn write_told(out: &mut String, drawing: &Drawing, state: &State) -> Result {
+    failures(out, state)?;
+    for node in drawing.nodes.iter().filter(|node| node.kind == NodeKind::Folded) {
+        folded(out, node, state)?;
+    }
+    Ok(())
+}
+
+fn write(out: &mut String, drawing: &Drawing, told: &str, sketch: &mut Sketch) -> Result {
     write!(
         out,
-        "<div class=\"dirigent-cell\">\n<div style=\"overflow:auto\">\n{}</div>\n",
-        svg::draw(drawing, Theme::Auto)
+        "<div class=\"dirigent-cell\">\n<div style=\"overflow:auto\">\n{}</div>\n{told}",
+        svg::draw_again(drawing, Theme::Auto, sketch)
     )?;
-    if let Some(state) = state {
-        failures(out, state)?;
-        for node in drawing.nodes.iter().filter(|node| node.kind == NodeKind::Folded) {
-            folded(out, node, state)?;
-        }
-    }
     let text = text::draw(drawing, 100, &|_, sign| sign.to_owned());
     write!(
         out,

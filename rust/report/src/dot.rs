@@ -38,7 +38,11 @@ fn write(out: &mut String, drawing: &Drawing) -> Result {
             (_, true) => {}
             (_, false) => {
                 let look = node.status.map_or("", look);
-                let shape = if node.kind == NodeKind::Folded { ", peripheries=2" } else { "" };
+                let shape = match node.kind {
+                    NodeKind::Folded => ", peripheries=2",
+                    NodeKind::Coming => ", shape=hexagon",
+                    NodeKind::Task | NodeKind::Whole => "",
+                };
                 let about = quoted(&node.about.join("\n"));
                 writeln!(out, "{indent}n{number} [label={}, tooltip={about}{look}{shape}];", words(node))?;
             }
@@ -48,7 +52,7 @@ fn write(out: &mut String, drawing: &Drawing) -> Result {
         let end = |node: &u32| within[*node as usize];
         let frame = |node: &u32, side: &str| match drawing.nodes[*node as usize].kind {
             NodeKind::Whole => format!(" {side}=cluster_{node}"),
-            NodeKind::Task | NodeKind::Folded => String::new(),
+            NodeKind::Task | NodeKind::Folded | NodeKind::Coming => String::new(),
         };
         let frames = frame(from, "ltail") + &frame(to, "lhead");
         let frames = if frames.is_empty() { frames } else { format!(" [{}]", frames.trim_start()) };

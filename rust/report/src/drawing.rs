@@ -7,7 +7,7 @@ mod fold;
 use crate::counts::Counts;
 use crate::quantity::{counted, grouped, shown_seconds};
 use crate::sentence::{run_sentence, status_words, task_sentence};
-use dirigent_core::spec::{Action, Task, Trigger, Workflow};
+use dirigent_core::spec::{Action, Task, Trigger, Whole, Workflow};
 use dirigent_core::state::{TaskState, TaskStatus};
 use dirigent_core::text::printable;
 use dirigent_core::{State, TaskIndex};
@@ -68,6 +68,8 @@ pub enum NodeKind {
     Whole,
     /// A task with all that it consists of, or the tasks of a stage.
     Folded,
+    /// A task that will consist of tasks, which are not there yet.
+    Coming,
 }
 
 /// One node.
@@ -267,7 +269,7 @@ fn of_task(seen: &[Seen<'_>], group: &fold::Group) -> Node {
         short: label.to_owned(),
         note: match group.kind {
             NodeKind::Folded => with_trouble(counted(parts, "part"), &counts),
-            NodeKind::Task | NodeKind::Whole => task.note(),
+            NodeKind::Task | NodeKind::Whole | NodeKind::Coming => task.note(),
         },
         status: task.ran.map(|(_, task)| task.status),
         about,
@@ -337,9 +339,21 @@ impl Seen<'_> {
                 format!("command {}", name.to_string_lossy())
             }
             Action::Script(_) => "script".to_owned(),
-            Action::Function(_) => "function".to_owned(),
+            Action::Function(_) => match self.spec.policy.whole {
+                None => "function".to_owned(),
+                Some(Whole::Items { count: None }) => "fan-out".to_owned(),
+                Some(Whole::Items { count: Some(count) }) => {
+                    format!("fan-out of {}", grouped(usize::try_from(count).unwrap_or(usize::MAX)))
+                }
+                Some(Whole::Workflow) => "workflow".to_owned(),
+            },
             Action::Approval(_) => "approval".to_owned(),
         }
+    }
+
+    /// Whether it will consist of tasks that are not there yet.
+    fn is_coming(&self) -> bool {
+        self.spec.policy.whole.is_some() && self.ran.is_none_or(|(_, task)| !task.status.is_final())
     }
 
     /// When it starts, where that is not when all that it needs completed.

@@ -51,7 +51,7 @@ pub enum Direction {
 }
 
 /// What is to be drawn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// How large each node is; of one that holds others, how large it is at least.
     pub sizes: Vec<Size>,

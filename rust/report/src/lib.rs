@@ -32,7 +32,7 @@ mod html;
 pub mod format;
 pub mod profile;
 
-pub use cell::cell;
+pub use cell::{cell, told};
 pub use drawing::{Detail, Drawing, NotFolded};
 pub use format::{Format, RunView};
 pub use logs::{Logs, NoLogs, StreamName};
@@ -42,4 +42,4 @@ pub use profile::{Earlier, Profile, TimesBefore, time_left_ms};
 pub use script_result::{ScriptResult, ScriptStatus};
 pub use sentence::task_sentence;
 pub use summary::{Summary, TaskSummary};
-pub use svg::Theme;
+pub use svg::{Sketch, Theme};

@@ -22,6 +22,7 @@ fn write(out: &mut String, drawing: &Drawing) -> Result {
             (NodeKind::Whole, false) => writeln!(out, "{indent}subgraph n{number}[\"{}\"]", words(node))?,
             (_, true) => {}
             (NodeKind::Task, false) => writeln!(out, "{indent}n{number}[\"{}\"]", words(node))?,
+            (NodeKind::Coming, false) => writeln!(out, "{indent}n{number}{{{{\"{}\"}}}}", words(node))?,
             (NodeKind::Folded, false) => writeln!(out, "{indent}n{number}[[\"{}\"]]", words(node))?,
         }
     }
@@ -42,7 +43,9 @@ fn write(out: &mut String, drawing: &Drawing) -> Result {
 /// The label and the note: escaped, and with a sign for the state, so that colour is not all there is.
 fn words(node: &Node) -> String {
     let sign = node.status.map_or(String::new(), |status| format!("{} ", crate::text::sign(Some(status))));
-    let note = if node.note.is_empty() { String::new() } else { format!("<br>{}", escaped(&node.note)) };
+    // A frame has room for one line above what is in it.
+    let gap = if node.kind == NodeKind::Whole { " · " } else { "<br>" };
+    let note = if node.note.is_empty() { String::new() } else { format!("{gap}{}", escaped(&node.note)) };
     format!("{sign}{}{note}", escaped(&node.label))
 }
 
@@ -55,7 +58,10 @@ fn escaped(text: &str) -> String {
         // At the beginning these would make a list.
         let is_inner = at > 0 && matches!(c, '-' | '.' | ':' | '_');
         let is_list = text[at..].starts_with(". ") && text[..at].chars().all(|c| c.is_ascii_digit());
-        if (is_plain || is_inner) && !is_list {
+        if c == '$' && text[..at].ends_with('$') {
+            // Two of them begin mathematics, also as numbers: a joiner without width keeps them apart.
+            out.push_str("#8288;#36;");
+        } else if (is_plain || is_inner) && !is_list {
             out.push(c);
         } else {
             let _ = write!(out, "#{};", u32::from(c));
@@ -88,5 +94,6 @@ mod tests {
         assert_eq!(escaped("1. one - two_three.py"), "1#46; one - two_three.py");
         assert_eq!(escaped("- one"), "#45; one");
         assert_eq!(escaped("a\nb"), "a#92;nb");
+        assert_eq!(escaped("$$x$$"), "#36;#8288;#36;x#36;#8288;#36;");
     }
 }

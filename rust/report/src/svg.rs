@@ -66,9 +66,46 @@ const NOTE_PX: f64 = 11.0;
 const PAGE: Size = Size { width: 1000.0, height: 760.0 };
 const SPACING: Spacing = Spacing { nodes: 14.0, layers: 44.0, padding: 14.0, heading: 42.0 };
 
+/// Where everything stood in the last picture. Where the next one is of the same graph, as while a run goes on, nothing has to
+/// be placed again, which is most of the work.
+#[derive(Debug, Default)]
+pub struct Sketch {
+    last: Option<(Graph, Layout, Direction)>,
+}
+
+impl Sketch {
+    fn place(&mut self, graph: Graph) -> (Layout, Direction) {
+        match &self.last {
+            Some((last, layout, direction)) if *last == graph => (layout.clone(), *direction),
+            _ => {
+                let (layout, direction) = placed(&graph);
+                self.last = Some((graph, layout.clone(), direction));
+                (layout, direction)
+            }
+        }
+    }
+}
+
+/// Where everything stands, in that direction in which it fits a page better.
+fn placed(graph: &Graph) -> (Layout, Direction) {
+    let ordered = Ordered::new(graph);
+    let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
+    let too_large = |(layout, _): &(Layout, Direction)| {
+        (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
+    };
+    let [right, down] = both;
+    // To the right names read best: somewhat too large does not matter.
+    if too_large(&right) <= too_large(&down).max(1.3) { right } else { down }
+}
+
 /// Draws it.
 pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
-    let picture = Picture::new(drawing, false);
+    draw_again(drawing, theme, &mut Sketch::default())
+}
+
+/// Draws it after a picture that was perhaps of the same graph.
+pub(crate) fn draw_again(drawing: &Drawing, theme: Theme, sketch: &mut Sketch) -> String {
+    let picture = Picture::new(drawing, false, sketch);
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
     picture.write(&mut out, theme).expect("writing to memory cannot fail");
     out
@@ -80,7 +117,7 @@ const FITTED: f64 = 1300.0;
 /// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
 /// are marked.
 pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
-    let mut picture = Picture::new(drawing, true);
+    let mut picture = Picture::new(drawing, true, &mut Sketch::default());
     let node_of = |task: &TaskIndex| {
         let holds = |node: &Node| node.kind != NodeKind::Whole && node.tasks.contains(task);
         let is_whole = |node: &Node| !node.is_stage_drawn() && node.tasks.first() == Some(task);
@@ -117,20 +154,13 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    fn new(drawing: &'a Drawing, is_on_page: bool) -> Self {
+    fn new(drawing: &'a Drawing, is_on_page: bool, sketch: &mut Sketch) -> Self {
         let graph = Graph {
             sizes: sizes(drawing),
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
             edges: drawing.edges.clone(),
         };
-        let ordered = Ordered::new(&graph);
-        let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
-        let too_large = |(layout, _): &(Layout, Direction)| {
-            (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
-        };
-        let [right, down] = both;
-        // To the right names read best: somewhat too large does not matter.
-        let (layout, direction) = if too_large(&right) <= too_large(&down).max(1.3) { right } else { down };
+        let (layout, direction) = sketch.place(graph);
         if is_on_page {
             // Outlines are drawn half outside; the edges of folded cards stand out by four.
             let size =
@@ -341,10 +371,14 @@ fn whole(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result 
 
 /// A task, or what is folded into one node: a card.
 fn leaf(out: &mut dyn Write, node: &Node, area: &Area, lines: usize) -> Result {
-    let is_folded = node.kind == NodeKind::Folded;
-    open(out, node, area, if is_folded { "folded" } else { "task" }, lines)?;
+    let (class, is_many) = match node.kind {
+        NodeKind::Folded => ("folded", true),
+        NodeKind::Coming => ("coming", true),
+        NodeKind::Task | NodeKind::Whole => ("task", false),
+    };
+    open(out, node, area, class, lines)?;
     let Size { width, height } = area.size;
-    if is_folded {
+    if is_many {
         // The edges of more cards behind the first one.
         write!(out, "<path class=\"more\" d=\"M5 {}v4h{}v{}h-4\"/>", n(height), n(width), n(8.0 - height))?;
     }
@@ -411,7 +445,7 @@ fn sizes(drawing: &Drawing) -> Vec<Size> {
             let heading = text_width(&printable(&node.label), LABEL_PX) + extra;
             Size { width: heading.clamp(NODE_WIDTHS.0, NODE_WIDTHS.1 * 1.5), height: NODE_HEIGHT }
         }
-        NodeKind::Task | NodeKind::Folded => Size {
+        NodeKind::Task | NodeKind::Folded | NodeKind::Coming => Size {
             width: widest.get(&node.inside).copied().unwrap_or(NODE_WIDTHS.0).ceil(),
             height: NODE_HEIGHT,
         },

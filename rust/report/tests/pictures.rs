@@ -4,7 +4,7 @@ mod made;
 
 use dirigent_core::event::Verdict;
 use dirigent_report::drawing::NodeKind;
-use dirigent_report::{Detail, Drawing, Picture, Theme};
+use dirigent_report::{Detail, Drawing, Picture, Sketch, Theme, cell};
 use made::{ETL, Told};
 use std::path::Path;
 
@@ -47,6 +47,15 @@ fn a_fork_has_branches_and_what_waits_for_them_stands_below() {
          ✓ compare      1.07 s  ← train, baseline
          ✓ publish      1.20 s  ← compare",
     );
+}
+
+#[test]
+fn a_picture_that_is_drawn_again_is_the_one_that_is_drawn_anew() {
+    let mut sketch = Sketch::default();
+    for told in [made::run(&made::SMALL), made::run(&made::SMALL), made::fan_out(), made::large(60)] {
+        let drawing = whole(&told);
+        assert_eq!(cell(&drawing, "", &mut sketch), cell(&drawing, "", &mut Sketch::default()));
+    }
 }
 
 #[test]

@@ -3,17 +3,14 @@
 use super::recorded::{Place, read, task_called};
 use crate::args::{AnswerArgs, OneRun, SignalArgs};
 use crate::fault::{CliError, exit};
-use crate::record::{Recorded, goes_on, now_ms};
+use crate::record::{self, Recorded, goes_on};
 use crate::surroundings::user;
 use crate::terminal;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::Action;
 use dirigent_core::state::{State, TaskStatus};
 use dirigent_core::text::printable;
-use dirigent_engine::run::Asked;
-use dirigent_journal::Store;
 use serde_json::Value;
-use std::sync::Arc;
 
 pub(super) fn answer(args: &AnswerArgs, approved: bool) -> Result<i32, CliError> {
     let (recorded, place) = read(&args.run)?;
@@ -97,13 +94,9 @@ fn tell(
     comment: &str,
     value: Option<&Value>,
 ) -> Result<i32, CliError> {
-    let state_dir = &recorded.state_dir;
-    let store = Store::shared(state_dir)?;
-    let value = value.map(|value| Arc::new(store.artifacts().keep_json(value.to_string())));
-    let asked = Asked::Answer { task, approved, comment: comment.into(), value };
-    let request = serde_json::to_string(&asked).expect("it is plain data");
     let id = &recorded.row.id;
-    store.ask(id, now_ms(), &user(&place.surroundings), &request)?;
+    let actor = user(&place.surroundings);
+    record::answer(id, &recorded.state_dir, task, approved, comment, value, &actor)?;
     let name = name(&recorded.state, task);
     terminal::say(&match &recorded.row.holder {
         Some(_) => format!("told task {name} of run {id}\n"),

@@ -2,11 +2,11 @@
 
 use super::around::{Around, EACH, expands};
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::spec::{Action, Claim, Command, Limits, Policy, Reuse, Script, Task};
+use dirigent_core::spec::{Action, Claim, Command, Limits, Policy, Reuse, Script, Task, Whole};
 use dirigent_core::text::OsText;
 use dirigent_project::WorkflowFile;
 use dirigent_project::template::{Part, Template};
-use dirigent_project::workflow::{FileAction, FileTask, Piece};
+use dirigent_project::workflow::{Each, FileAction, FileTask, Piece};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ fn lower(
             skip,
             has_condition: waits,
             slotless: true,
+            whole: whole(task, values),
             trigger: task.policy.trigger,
             priority: task.policy.priority,
             teardown: task.policy.teardown,
@@ -86,6 +87,19 @@ fn lower(
 /// Whether other tasks take its place when its turn comes.
 pub(super) fn consists_of_others(task: &FileTask) -> bool {
     task.each.is_some() || matches!(task.action, FileAction::Workflow { .. })
+}
+
+/// What will take its place. How many items there are is known before where it depends on parameters alone.
+fn whole(task: &FileTask, values: &Value) -> Option<Whole> {
+    let count = |each: &Each| match FileTask::speaks_of_tasks(each.expressions()) {
+        false => each.items(values).ok().map(|items| items.len() as u64),
+        true => None,
+    };
+    match (&task.each, &task.action) {
+        (Some(each), _) => Some(Whole::Items { count: count(each) }),
+        (None, FileAction::Workflow { .. }) => Some(Whole::Workflow),
+        (None, _) => None,
+    }
 }
 
 /// Whether what it does can be said only when its turn comes.
@@ -153,6 +167,7 @@ pub(super) fn child(
         skip: None,
         teardown: false,
         slotless: matches!(task.action, FileAction::Workflow { .. }),
+        whole: matches!(task.action, FileAction::Workflow { .. }).then_some(Whole::Workflow),
         ..policy
     };
     Ok(Task { name: name.into(), action, needs: Box::default(), policy: Arc::new(policy) })

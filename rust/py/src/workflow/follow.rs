@@ -7,15 +7,18 @@ use crate::waiting::{hold, wait};
 use crate::workflow::session::Session;
 use crate::workflow::shared::Shared;
 use dirigent_cli::fault::CliError;
-use dirigent_cli::record::ask;
+use dirigent_cli::record::{answer, ask};
+use dirigent_cli::surroundings::{Surroundings, user};
 use dirigent_core::event::{Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::state::State;
+use dirigent_core::spec::Action;
+use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_engine::run::Asked;
 use dirigent_engine::{Feed, Journal};
 use dirigent_journal::lock::RunLock;
 use dirigent_journal::{ReadTo, Reader, run_folder};
 use pyo3::prelude::*;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -123,6 +126,40 @@ impl Follower {
             ask(&row, &self.state_dir, &asked).map(drop)
         };
         wait(py, cancel).map_err(|error| raised(py, error))
+    }
+
+    /// Whether a task waits for a value, or only for whether to go on; `None` where it waits for neither.
+    fn wants_value(&self, py: Python<'_>, task: u32) -> PyResult<Option<bool>> {
+        self.refresh(py)?;
+        let wants = |state: &State| match state.task(TaskIndex(task))? {
+            TaskState { status: TaskStatus::Waiting, spec, .. } => match &spec.action {
+                Action::Approval(asked) => Some(asked.wants_value),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(self.shared.look(wants))
+    }
+
+    /// Answers a task that waits, with a value as JSON or without. Where nobody carries the run on, it counts when that
+    /// goes on.
+    fn answer(
+        &self,
+        py: Python<'_>,
+        task: u32,
+        approved: bool,
+        comment: &str,
+        value: Option<&str>,
+    ) -> PyResult<()> {
+        let value: Option<Value> = value
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| misused(py, format!("the value is no JSON: {error}"), None))?;
+        let answer = || -> Result<(), CliError> {
+            let actor = user(&Surroundings::look()?);
+            answer(&self.id, &self.state_dir, TaskIndex(task), approved, comment, value.as_ref(), &actor)
+        };
+        wait(py, answer).map_err(|error| raised(py, error))
     }
 }
 

@@ -163,6 +163,7 @@ impl Plan<'_> {
                 let is_folded =
                     is_whole && self.depth[task as usize] >= self.deepest && !self.is_wanted(name);
                 let (kind, mut tasks) = match (is_whole, is_folded) {
+                    (false, _) if self.seen[task as usize].is_coming() => (NodeKind::Coming, vec![task]),
                     (false, _) => (NodeKind::Task, vec![task]),
                     (true, false) => (NodeKind::Whole, vec![task]),
                     (true, true) => (NodeKind::Folded, self.with_parts(&[task])),

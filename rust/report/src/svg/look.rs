@@ -74,6 +74,7 @@ svg.dirigent-graph{max-width:100%;height:auto}\
 .dirigent-graph .edges{fill:none;stroke-width:1.4;stroke-linejoin:round}\
 .dirigent-graph .card,.dirigent-graph .frame,.dirigent-graph .more{stroke-width:1.3}\
 .dirigent-graph .more{fill:none}\
+.dirigent-graph .coming>.more{stroke-dasharray:3 3}\
 .dirigent-graph .mark{fill-rule:evenodd}\
 .dirigent-graph .failed>.card,.dirigent-graph .timed_out>.card{stroke-width:2.2}\
 .dirigent-graph .pending>.card,.dirigent-graph .skipped>.card{stroke-dasharray:4 3}";
