@@ -242,7 +242,7 @@ mod tests {
     use std::sync::Arc;
 
     fn task(name: &str, needs: &[u32], policy: Policy) -> Arc<Task> {
-        let action = Action::Function { function: "f".into(), code: None };
+        let action = Action::function("f", None);
         let needs = needs.iter().copied().map(TaskIndex).collect();
         Arc::new(Task { name: name.into(), action, needs, policy: Arc::new(policy) })
     }

@@ -192,7 +192,7 @@ mod tests {
     const START_MS: i64 = 1_000_000;
 
     fn action() -> Action {
-        Action::Function { function: "f".into(), code: None }
+        Action::function("f", None)
     }
 
     fn task(name: &str, needs: &[u32], policy: Policy) -> Arc<Task> {
@@ -271,10 +271,8 @@ mod tests {
     fn nothing_is_said_where_something_is_not_known() {
         check(2, vec![plain("a", &[]), plain("new", &[0])], &[("a", 4)], None);
         check(2, vec![plain("a", &[])], &[], None);
-        let asks = Arc::new(Task {
-            action: Action::Approval { prompt: "well?".into(), wants_value: false },
-            ..(*plain("ok", &[0])).clone()
-        });
+        let asks =
+            Arc::new(Task { action: Action::approval("well?", false), ..(*plain("ok", &[0])).clone() });
         check(2, vec![plain("a", &[]), asks], &[("a", 4), ("ok", 0)], None);
     }
 
