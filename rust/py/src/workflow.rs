@@ -4,6 +4,7 @@
 //! attempts into a queue, and threads of Python take them out and hand back what came of them.
 
 pub(crate) mod call;
+pub(crate) mod places;
 pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod kept;

@@ -3,6 +3,7 @@
 use crate::fault::{misused, raised};
 use crate::secrets::Secrets;
 use crate::waiting::{hold, this_thread, wait};
+use crate::workflow::places::Places;
 use crate::workflow::plan::{Built, Plan, bug};
 use crate::workflow::queue::Wanted;
 use crate::workflow::record::{Options, changed, fit, open};
@@ -30,7 +31,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -38,14 +38,6 @@ use std::os::raw::c_long;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-/// Where the tasks are, by name, as far as somebody asked.
-#[derive(Default)]
-struct Places {
-    known: HashMap<Arc<str>, u32>,
-    /// How many tasks have been looked at.
-    seen: usize,
-}
 
 /// How a run begins.
 enum Begin {
@@ -458,18 +450,7 @@ impl Session {
     /// The index of a task by its name.
     fn find(&self, name: &str) -> Option<u32> {
         let mut places = hold(&self.places);
-        let Places { known, seen } = &mut *places;
-        self.look(|state| {
-            for (place, task) in (0u32..).zip(state.tasks()).skip(*seen) {
-                let first = known.get(&task.spec.name).and_then(|first| state.task(TaskIndex(*first)));
-                // A part of another attempt of the same task takes the name over, and nothing else does.
-                if first.is_none_or(|first| first.parent.is_some() && first.parent == task.parent) {
-                    known.insert(Arc::clone(&task.spec.name), place);
-                }
-            }
-            *seen = state.tasks().len();
-        });
-        known.get(name).copied()
+        self.look(|state| places.find(state, name))
     }
 
     /// Why the run was asked to end, if it was.
