@@ -19,3 +19,4 @@ pub(crate) mod again;
 pub(crate) mod columns;
 pub(crate) mod follow;
 pub(crate) mod crew;
+pub(crate) mod line;

@@ -226,8 +226,8 @@ impl Session {
     /// Raises an exception in the threads whose attempts nobody waits for any more.
     fn interrupt(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
         for (job, thread) in self.shared.queue.given_up() {
-            let end = hold(&self.shared.ends).remove(&job);
-            if let Some(end) = end {
+            let end = hold(&self.shared.ends).remove(&thread);
+            if let Some((_, end)) = end.filter(|(whose, _)| *whose == job) {
                 end.call0(py)?;
                 continue;
             }
@@ -238,9 +238,9 @@ impl Session {
         Ok(())
     }
 
-    /// Says what ends an attempt that is carried out elsewhere, should nobody wait for it any more.
+    /// Says what ends the attempt of this thread, should nobody wait for it any more.
     fn on_give_up(&self, task: u32, attempt: u32, end: Py<PyAny>) {
-        hold(&self.shared.ends).insert((TaskIndex(task), attempt), end);
+        let _old = hold(&self.shared.ends).insert(this_thread(), ((TaskIndex(task), attempt), end));
     }
 
     /// The descriptor that is readable when the event loop has something to do.

@@ -87,8 +87,8 @@ pub(crate) struct Shared {
     pub(crate) functions: RwLock<Callables>,
     pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
     pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
-    /// What ends attempts that are carried out elsewhere.
-    pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
+    /// What ends the attempts of threads that have them carried out elsewhere.
+    pub(crate) ends: Mutex<HashMap<u64, (Job, Py<PyAny>)>>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
@@ -481,7 +481,7 @@ impl Shared {
             errors.values().try_for_each(|error| visit.call(error))?;
         }
         if let Ok(ends) = self.ends.try_lock() {
-            ends.values().try_for_each(|end| visit.call(end))?;
+            ends.values().try_for_each(|(_, end)| visit.call(end))?;
         }
         Ok(())
     }
