@@ -5,6 +5,7 @@ Run as ``python -m dirigent._worker_process ADDRESS``. Knows nothing of runs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from dirigent import _native
 from dirigent._carry import text_of
 from dirigent._context import CURRENT, Attempt, Capture
+from dirigent._isolation import packed_value
 from dirigent._traceback import traceback_of
 
 
@@ -37,31 +39,23 @@ class _Folder(Attempt):
 
 def main(address: str) -> None:
     """Serve one line."""
-    from multiprocessing.connection import Client
-
-    line: Any = Client(address, "AF_UNIX")
-    line.send_bytes(bytes.fromhex(os.environ.pop("DIRIGENT_WORKER_SECRET")))
-    sys.path[:] = pickle.loads(line.recv_bytes())
+    line = _native.Line.to(address)
+    _, path = line.exchange(bytes.fromhex(os.environ.pop("DIRIGENT_WORKER_SECRET")), b"")
+    sys.path[:] = pickle.loads(path)
     functions: dict[int, Any] = {}
-    with Capture():
+    with Capture(), contextlib.suppress(OSError):  # nobody is there any more
+        head, call = line.receive()
         while True:
-            try:
-                key, packed, folder, forgets, secrets = pickle.loads(line.recv_bytes())
-                call = line.recv_bytes()
-            except EOFError:
-                return
+            key, packed, folder, forgets, secrets = pickle.loads(head)
             if forgets:
                 functions.clear()
             kind, answer = _answer(functions, key, packed, _Folder(folder, secrets), call)
-            line.send_bytes(kind)
-            line.send_bytes(answer)
+            head, call = line.exchange(kind, answer)
 
 
 def _answer(
     functions: dict[int, Any], key: int, packed: bytes | None, around: _Folder, call: bytes
 ) -> tuple[bytes, bytes]:
-    import cloudpickle
-
     try:
         if packed is not None:
             functions[key] = pickle.loads(packed)
@@ -74,7 +68,7 @@ def _answer(
         finally:
             CURRENT.reset(token)
         try:
-            return b"value", cloudpickle.dumps(value, 5)
+            return b"value", packed_value(value)
         except BaseException as error:
             from dirigent._function_child import _culprit
 
@@ -82,6 +76,8 @@ def _answer(
                 f"the result cannot be sent to another process: {_culprit(value)}: {error}"
             ) from None
     except BaseException as error:  # SystemExit and its kin are failures too: nothing was returned
+        import cloudpickle
+
         text = traceback_of(error)
         try:
             packed_error = cloudpickle.dumps((error, text), 5)

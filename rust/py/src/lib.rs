@@ -75,5 +75,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<workflow::follow::Follower>()?;
     module.add_class::<workflow::seat::Seat>()?;
     module.add_class::<workflow::crew::Crew>()?;
+    module.add_class::<workflow::line::Line>()?;
+    module.add_function(wrap_pyfunction!(workflow::crew::surroundings, module)?)?;
     Ok(())
 }

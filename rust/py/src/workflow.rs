@@ -20,3 +20,4 @@ pub(crate) mod again;
 pub(crate) mod columns;
 pub(crate) mod follow;
 pub(crate) mod crew;
+pub(crate) mod line;

@@ -2,14 +2,16 @@
 
 use crate::fault::raised;
 use crate::waiting::wait;
+use crate::workflow::session::Session;
 use dirigent_cli::VERSION;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record::new_run_id;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Command, Limits};
+use dirigent_engine::run::attempt_folder;
 use dirigent_process::{Attempt, Report, Worker};
 use pyo3::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -113,6 +115,19 @@ impl Crew {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         wait(py, || drop(worker));
     }
+}
+
+/// What a process has to know of an attempt that it carries out: the name of the task, the folder, the secrets.
+#[pyfunction]
+pub(crate) fn surroundings(
+    session: &Session,
+    task: u32,
+    attempt: u32,
+) -> (String, OsString, BTreeMap<String, String>) {
+    let (shared, task) = (&session.shared, TaskIndex(task));
+    let name = shared.look(|state| state.task(task).map(|task| task.spec.name.to_string()));
+    let folder = shared.folder.join(attempt_folder(task, attempt));
+    (name.unwrap_or_default(), folder.into(), shared.secrets.reveal().clone())
 }
 
 /// The variable that names the crew in the environment of all its processes.

@@ -222,8 +222,7 @@ impl Session {
     /// Raises an exception in the threads whose attempts nobody waits for any more.
     fn interrupt(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
         for (job, thread) in self.shared.queue.given_up() {
-            let end = hold(&self.shared.ends).remove(&job);
-            if let Some(end) = end {
+            if let Some(end) = self.shared.end_of(job, thread) {
                 end.call0(py)?;
                 continue;
             }
@@ -234,7 +233,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says what ends an attempt that is carried out elsewhere, should nobody wait for it any more.
+    /// Says what ends the attempt of this thread, should nobody wait for it any more.
     fn on_give_up(&self, task: u32, attempt: u32, end: Py<PyAny>) {
         self.shared.is_elsewhere((TaskIndex(task), attempt), end);
     }

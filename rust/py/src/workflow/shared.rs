@@ -1,6 +1,6 @@
 //! What the threads of Python and the engine have in common in one run: the queue, the calls, the values.
 
-use crate::waiting::hold;
+use crate::waiting::{hold, this_thread};
 use crate::workflow::call::{Call, Function};
 use crate::workflow::ends::Ends;
 use crate::workflow::kept;
@@ -62,6 +62,15 @@ impl Callables {
     }
 }
 
+/// An attempt that a thread has carried out elsewhere.
+pub(crate) struct Elsewhere {
+    job: Job,
+    /// What ends it.
+    end: Py<PyAny>,
+    /// When there was a process for it.
+    since: Instant,
+}
+
 /// What a function is called with, and what it calls its needs.
 pub(crate) type Arguments = (Py<PyAny>, Option<Vec<String>>);
 
@@ -88,10 +97,8 @@ pub(crate) struct Shared {
     pub(crate) functions: RwLock<Callables>,
     pub(crate) values: Mutex<Vec<Option<Py<PyAny>>>>,
     pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
-    /// What ends attempts that are carried out elsewhere.
-    pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
-    /// Since when there is a process for each attempt that is carried out in one, once there was one.
-    pub(crate) there: OnceLock<Mutex<HashMap<Job, Instant>>>,
+    /// The attempts of threads that have them carried out elsewhere, by thread; not there before there is one.
+    pub(crate) elsewhere: OnceLock<Mutex<HashMap<u64, Elsewhere>>>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
@@ -433,17 +440,24 @@ impl Shared {
         drop(old.map(|old| old.into_bound(py)));
     }
 
-    /// There is a process for an attempt now, and what ends it.
+    /// There is a process for the attempt of this thread now, and what ends it.
     pub(crate) fn is_elsewhere(&self, job: Job, end: Py<PyAny>) {
-        hold(self.there.get_or_init(Mutex::default)).insert(job, Instant::now());
-        hold(&self.ends).insert(job, end);
+        let there = Elsewhere { job, end, since: Instant::now() };
+        let _old = hold(self.elsewhere.get_or_init(Mutex::default)).insert(this_thread(), there);
     }
 
-    /// How long it took until there was a process for an attempt that has just come to its end.
+    /// What ends an attempt that a thread has carried out elsewhere; `None` where the thread carries it out itself.
+    pub(crate) fn end_of(&self, job: Job, thread: u64) -> Option<Py<PyAny>> {
+        let there = hold(self.elsewhere.get()?).remove(&thread)?;
+        (there.job == job).then_some(there.end)
+    }
+
+    /// How long it took until there was a process for an attempt of this thread that has just come to its end.
     fn start_us(&self, job: Job, wall_us: u64) -> u64 {
-        let since = self.there.get().and_then(|there| hold(there).remove(&job));
-        since.map_or(0, |since| {
-            wall_us.saturating_sub(u64::try_from(since.elapsed().as_micros()).unwrap_or(0))
+        let Some(elsewhere) = self.elsewhere.get() else { return 0 };
+        let elsewhere = hold(elsewhere);
+        elsewhere.get(&this_thread()).filter(|there| there.job == job).map_or(0, |there| {
+            wall_us.saturating_sub(u64::try_from(there.since.elapsed().as_micros()).unwrap_or(0))
         })
     }
 
@@ -500,8 +514,8 @@ impl Shared {
         if let Ok(errors) = self.errors.try_lock() {
             errors.values().try_for_each(|error| visit.call(error))?;
         }
-        if let Ok(ends) = self.ends.try_lock() {
-            ends.values().try_for_each(|end| visit.call(end))?;
+        if let Some(Ok(elsewhere)) = self.elsewhere.get().map(Mutex::try_lock) {
+            elsewhere.values().try_for_each(|there| visit.call(&there.end))?;
         }
         Ok(())
     }
@@ -513,8 +527,8 @@ impl Shared {
         let calls = std::mem::take(&mut *self.calls.write().unwrap_or_else(PoisonError::into_inner));
         let values = std::mem::take(&mut *hold(&self.values));
         let errors = std::mem::take(&mut *hold(&self.errors));
-        let ends = std::mem::take(&mut *hold(&self.ends));
-        drop((functions, calls, values, errors, ends));
+        let elsewhere = self.elsewhere.get().map(|elsewhere| std::mem::take(&mut *hold(elsewhere)));
+        drop((functions, calls, values, errors, elsewhere));
     }
 
     pub(crate) fn lost(&self, job: Job, why: &str) {
