@@ -18,6 +18,7 @@ use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
 use dirigent_journal::{Artifacts, Store};
 use dirigent_process::Secrets;
+use dirigent_report::Sketch;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) ends: Mutex<HashMap<Job, Py<PyAny>>>,
     /// Since when there is a process for each attempt that is carried out in one, once there was one.
     pub(crate) there: OnceLock<Mutex<HashMap<Job, Instant>>>,
+    /// How the run was drawn last.
+    pub(crate) sketch: Mutex<Sketch>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
