@@ -61,7 +61,7 @@ pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyR
             Ok((drawing, told))
         })?;
         Ok(match told {
-            Some(told) => cell(&drawing, &told, &mut hold(&session.sketch)),
+            Some(told) => cell(&drawing, &told, &mut hold(&session.shared.sketch)),
             None => manner.draw(&drawing),
         })
     };

@@ -26,7 +26,6 @@ use dirigent_engine::{EngineError, Feed, News, Run};
 use dirigent_journal::store::Durability;
 use dirigent_journal::{Store, run_folder};
 use dirigent_process::end_leftovers;
-use dirigent_report::Sketch;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -53,8 +52,6 @@ pub(crate) struct Session {
     pub(crate) feed: Feed,
     begin: Mutex<Option<Begin>>,
     places: Mutex<Places>,
-    /// How it was drawn last.
-    pub(crate) sketch: Mutex<Sketch>,
     /// How many events were recorded before it was taken up.
     recorded_events: u64,
     id: String,
@@ -148,7 +145,6 @@ impl Session {
             feed,
             begin: Mutex::new(Some(begin)),
             places: Mutex::default(),
-            sketch: Mutex::default(),
             recorded_events,
             id: id.to_string(),
         })
@@ -545,9 +541,8 @@ impl Session {
 impl Session {
     /// A recorded run, to be looked at.
     pub(crate) fn recorded(shared: Arc<Shared>, feed: Feed, id: String) -> Self {
-        let (run, begin) = (Mutex::default(), Mutex::default());
-        let (places, sketch) = (Mutex::default(), Mutex::default());
-        Self { shared, run, feed, begin, places, sketch, recorded_events: 0, id }
+        let (run, begin, places) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { shared, run, feed, begin, places, recorded_events: 0, id }
     }
 
     /// The events that there are.

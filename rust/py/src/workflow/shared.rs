@@ -18,6 +18,7 @@ use dirigent_engine::Functions;
 use dirigent_engine::run::{Control, attempt_folder};
 use dirigent_journal::{Artifacts, Store};
 use dirigent_process::Secrets;
+use dirigent_report::Sketch;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) errors: Mutex<HashMap<TaskIndex, Py<PyAny>>>,
     /// The attempts of threads that have them carried out elsewhere, by thread; not there before there is one.
     pub(crate) elsewhere: OnceLock<Mutex<HashMap<u64, Elsewhere>>>,
+    /// How the run was drawn last.
+    pub(crate) sketch: Mutex<Sketch>,
     pub(crate) groups: Mutex<HashMap<TaskIndex, Group>>,
     pub(crate) folder: PathBuf,
     /// Where large values are kept, if they are.
