@@ -2,9 +2,10 @@
 
     python bench/notebook.py [--rounds N]
 
-A real kernel runs chains of 10, 100 and 300 tasks. An update is the line, or the picture: its cost is the processor time that the
-thread which shows them takes for one, drawing and sending included. An interrupt is timed from the request of the front end to
-the error that the cell shows, with the traceback that IPython makes; `time.sleep` in a cell, without dirigent, stands beside it.
+A real kernel runs chains of 10, 100 and 300 tasks, and 300 in layers. An update is the line, or the picture: its cost is the
+processor time that the thread which shows them takes for one, drawing and sending included; the first picture has to find a place
+for everything. An interrupt is timed from the request of the front end to the error that the cell shows, with the traceback that
+IPython makes; `time.sleep` in a cell, without dirigent, stands beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.children import wait_for  # noqa: E402
 from tests.kernels import Kernel, kernel  # noqa: E402
 
 DECLARED = """
-import os, pathlib, time
+import os, pathlib, random, time
 from dirigent import Workflow, _display
 
 costs = {"line": [], "picture": []}
@@ -44,6 +45,15 @@ def chain(count):
     wf = Workflow("chain")
     for i in range(count):
         wf.add_task(f"step{i}", time.sleep, args=(3 / count,), dependencies=[f"step{i - 1}"] if i else [])
+    return wf
+
+def layers(count):
+    # 15 side by side, each with three needs at random: the first picture has to find a place for all of them.
+    chance, wf = random.Random(1), Workflow("layers", max_concurrency=15)
+    for i in range(count):
+        before = range(i // 15 * 15 - 15, i // 15 * 15)
+        needs = [f"step{j}" for j in chance.sample(before, 3)] if i >= 15 else []
+        wf.add_task(f"step{i}", time.sleep, args=(45 / count,), dependencies=needs)
     return wf
 
 def sleeps():
@@ -77,14 +87,14 @@ def main() -> None:
         folder = Path(name)
         live.execute(DECLARED)
         print("processor time of an update, ms            n   median  largest     sent, kB")
-        for count in (10, 100, 300):
+        for shape, count in (("chain", 10), ("chain", 100), ("chain", 300), ("layers", 300)):
             live.execute("for kept in costs.values(): kept.clear()")
-            said = live.execute(f"chain({count}).run_sync();")
+            said = live.execute(f"{shape}({count}).run_sync();")
             sent = sum(m.size_bytes for m in said if m.display) / 1000
             for which, kept in ast.literal_eval(live.value("costs")).items():
-                print(
-                    f"  {count:4} tasks, {which:24} {len(kept):6} {statistics.median(kept):8.2f} {max(kept):8.2f} {sent:12.1f}"
-                )
+                name = f"{shape} of {count} tasks, {which}"
+                figures = f"{statistics.median(kept):8.2f} {max(kept):8.2f} {sent:12.1f}"
+                print(f"  {name:36} {len(kept):6} {figures}")
         print("interrupt, ms                              n   median  largest")
         live.execute("%xmode Context")
         cells = {

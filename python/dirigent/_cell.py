@@ -109,7 +109,8 @@ def _end_of(log: Path) -> str:
 
 
 def _block(text: str) -> str:
-    return f'<pre style="margin:.3em 0;overflow:auto;max-height:24em;white-space:pre">{_text(text)}</pre>'
+    style = "margin:.3em 0;overflow:auto;max-height:24em;white-space:pre;font-family:monospace"
+    return f'<pre style="{style}">{_text(text)}</pre>'
 
 
 def _text(text: str) -> str:

@@ -59,6 +59,8 @@ function render({ model, el }) {
   line.setAttribute("role", "status");
   const run = made("button", "", { type: "button" });
   const tasks = made("ul");
+  // Pages of notebooks have strong opinions on lists.
+  tasks.style.padding = "0";
   const notice = made("p", "", { className: "dirigent-notice" });
   notice.setAttribute("role", "status");
   const picture = made("div", "", { className: "dirigent-picture" });

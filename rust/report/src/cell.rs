@@ -15,7 +15,7 @@ use std::fmt::{Result, Write};
 const MOST_LISTED: usize = 100;
 /// So many failures are told.
 const MOST_FAILURES: usize = 3;
-const PRE: &str = "margin:.3em 0 .6em;overflow:auto;max-height:24em;white-space:pre";
+const PRE: &str = "margin:.3em 0 .6em;overflow:auto;max-height:24em;white-space:pre;font-family:monospace";
 
 /// Writes it. `told` is what [`told`] says of the run that is drawn; nothing for a workflow that never ran.
 pub fn cell(drawing: &Drawing, told: &str, sketch: &mut Sketch) -> String {

@@ -100,19 +100,27 @@ fn placed(graph: &Graph) -> (Layout, Direction) {
 
 /// Draws it.
 pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
-    draw_again(drawing, theme, &mut Sketch::default())
+    let picture = Picture::new(drawing, false, &mut Sketch::default());
+    let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
+    picture.write(&mut out, theme, "").expect("writing to memory cannot fail");
+    out
 }
 
-/// Draws it after a picture that was perhaps of the same graph.
+/// Draws it after a picture that was perhaps of the same graph, for a place that scrolls: it gets smaller with that only as long
+/// as it can be read.
 pub(crate) fn draw_again(drawing: &Drawing, theme: Theme, sketch: &mut Sketch) -> String {
     let picture = Picture::new(drawing, false, sketch);
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
-    picture.write(&mut out, theme).expect("writing to memory cannot fail");
+    let more = format!(" style=\"min-width:{}px\"", (picture.size.width * LEAST_SCALE).ceil());
+    picture.write(&mut out, theme, &more).expect("writing to memory cannot fail");
     out
 }
 
 /// A picture on a page that is not wider is made smaller where the page is narrow; others are scrolled.
 const FITTED: f64 = 1300.0;
+
+/// By how much a picture may be made smaller where it could scroll instead.
+const LEAST_SCALE: f64 = 0.75;
 
 /// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
 /// are marked.
@@ -177,14 +185,14 @@ impl<'a> Picture<'a> {
         Self { drawing, layout, direction, size, is_on_page, path: Vec::new() }
     }
 
-    fn write(&self, out: &mut String, theme: Theme) -> Result {
+    fn write(&self, out: &mut String, theme: Theme, more: &str) -> Result {
         let Self { drawing, size, .. } = self;
         let (width, height) = (size.width, size.height);
         let name = printable(&drawing.name);
         write!(
             out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"dirigent-graph dg-{}\" role=\"img\" \
-             aria-label=\"{}\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+             aria-label=\"{}\"{more} width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
              font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif\">\n\
              <style>{}</style>\n\
              <rect class=\"paper\" width=\"{width}\" height=\"{height}\" rx=\"10\"/>\n\
