@@ -68,8 +68,16 @@ class Kernel:
                 continue
             yield message
             if message.kind == "status" and message.content["execution_state"] == "idle":
-                self.status = self._client.get_shell_msg(timeout=DEADLINE_S)["content"]["status"]
+                self.status = self._reply(cell)["status"]
                 return
+
+    def _reply(self, request: str) -> dict[str, Any]:
+        """The answer to a request. A slow kernel was asked several times whether it is there, and answers all of that."""
+        while True:
+            reply: dict[str, Any] = self._client.get_shell_msg(timeout=DEADLINE_S)
+            if reply["parent_header"].get("msg_id") == request:
+                content: dict[str, Any] = reply["content"]
+                return content
 
     def everything(self) -> Iterator[Message]:
         """What comes, whatever it belongs to."""

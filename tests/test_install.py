@@ -91,7 +91,15 @@ def test_one_wheel_serves_every_version_and_holds_what_it_should(wheel: Path) ->
     assert "-cp310-abi3-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith(".data/scripts/dirigent")]
-    for name in ("_native.abi3.so", "_native.pyi", "py.typed", "__init__.py", "__main__.py"):
+    for name in (
+        "_native.abi3.so",
+        "_native.pyi",
+        "py.typed",
+        "__init__.py",
+        "__main__.py",
+        "_widget.js",
+        "_widget.css",
+    ):
         assert f"dirigent/{name}" in names
     inside = [name for name in names if not name.startswith(("dirigent/", "dirigent-"))]
     assert inside == []
