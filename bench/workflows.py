@@ -229,8 +229,13 @@ async def turn() -> None:
 def coroutines(function: Callable[[], Coroutine[object, object, None]]) -> tuple[float, int]:
     from dirigent import Workflow
 
-    workflow = Workflow("coroutines", max_concurrency=64)
-    return ours(workflow.add_tasks((f"t{i}", function, ()) for i in range(10_000))), 10_000
+    def workflow(count: int) -> Workflow:
+        made = Workflow("coroutines", max_concurrency=64)
+        return made.add_tasks((f"t{i}", function, ()) for i in range(count))
+
+    # That asyncio is imported is no work of the run; its peer is timed within a loop.
+    workflow(4).run_sync(durability="none")
+    return ours(workflow(10_000)), 10_000
 
 
 def gather(function: Callable[[], Coroutine[object, object, None]]) -> tuple[float, int]:
