@@ -50,7 +50,7 @@ pub fn earlier_runs(
 /// Of how many runs it is told how long their tasks took.
 const MOST_TIMED: usize = 5;
 /// How many tasks those may have together, but for the newest, which counts anyway: a picture waits for this.
-const MOST_TIMED_TASKS: u64 = 10_000;
+const MOST_TIMED_TASKS: u64 = 5_000;
 
 /// How long the tasks of a workflow took in the last runs of it that ended before this one.
 ///

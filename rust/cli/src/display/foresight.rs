@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A run that may be over sooner needs no history.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// With more tasks nobody computes, nor reads what so many took: the picture would stand still too long.
 const MOST_TASKS: usize = 50_000;
 
