@@ -33,6 +33,7 @@ __all__ = [
     "run_command",
     "run_profile",
     "run_script",
+    "say",
     "script_config",
     "show",
     "skip_dirs",
