@@ -81,6 +81,37 @@ def test_parts_of_a_workflow_in_a_workflow_stand_below_it(
 
 
 @needs_tmux
+def test_what_functions_print_stands_above_the_picture(
+    program: Path, tmp_path: Path, terminal: Terminal
+) -> None:
+    go_on = tmp_path / "go-on"
+    (tmp_path / "flows.py").write_text(f"""
+import os, sys, time
+from dirigent import Workflow
+
+def talks(n):
+    while not os.path.exists({str(go_on)!r}):
+        print("item", n, "is worked on", file=sys.stderr if n % 2 else sys.stdout)
+        time.sleep(0.2)
+    print("not ended", end="")
+
+wf = Workflow("talking")
+for n in range(3):
+    wf.add_task(f"t{{n}}", talks, args=(n,))
+""")
+    terminal.type(f"clear; {program} run flows.py:wf --state-dir state --jobs 3; echo it exited'' with $?")
+    terminal.wait_for(" 3 s")
+    shown = terminal.screen()
+    assert len(WHOLE.findall(shown)) == 1, shown
+    assert len(re.findall(r"^  ▸ t\d ", shown, re.MULTILINE)) == 3, shown
+    lines = [line for line in shown.splitlines() if "worked" in line and "▸" not in line]
+    assert len(lines) > 20 and all(re.fullmatch(r"item \d is worked on", line) for line in lines), shown
+    go_on.touch()
+    shown = terminal.wait_for("it exited with 0")
+    assert not BAR.search(shown) and shown.count("not ended") == 3, shown
+
+
+@needs_tmux
 def test_the_time_left_is_told_from_history_and_not_without(
     program: Path, tmp_path: Path, terminal: Terminal
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import inspect
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 import types
 import typing
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -26,11 +28,11 @@ def main(argv: list[str]) -> int:
         given = _given(options)
         if options.dry_run:
             return _tell(target, given)
-        handle = _start(target, given, options)
+        with _above_the_picture():
+            return _see_through(_start(target, given, options), options)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return _see_through(handle, options)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -193,6 +195,54 @@ def _start(target: Any, given: dict[str, Any], options: argparse.Namespace) -> A
     if isinstance(target, Workflow):
         return target.start()
     return target.submit(**_read(target.function, given))
+
+
+class _Above:
+    """A stream to the terminal in which the picture of a run stands: whole lines go above it."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._begun: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        from dirigent import _native
+
+        thread = threading.get_ident()
+        lines, newline, rest = (self._begun.pop(thread, "") + text).rpartition("\n")
+        if rest:
+            self._begun[thread] = rest
+        if newline:
+            _native.say(lines + newline)
+        return len(text)
+
+    def finish(self) -> None:
+        """Write what no newline ended."""
+        rest = "".join(self._begun.values())
+        if rest:
+            self._begun.clear()
+            self._inner.write(rest)
+            self._inner.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+@contextlib.contextmanager
+def _above_the_picture() -> Iterator[None]:
+    """While a run is shown, what its functions print stands above the picture, where both go to the terminal."""
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    above = {}
+    if before["stderr"] is not None and before["stderr"].isatty() and os.environ.get("TERM") != "dumb":
+        above = {name: _Above(stream) for name, stream in before.items() if stream and stream.isatty()}
+    for name, stream in above.items():
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in above.items():
+            if getattr(sys, name) is stream:
+                setattr(sys, name, before[name])
+            stream.finish()
 
 
 def _see_through(handle: Any, options: argparse.Namespace) -> int:

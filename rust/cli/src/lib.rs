@@ -51,6 +51,11 @@ pub fn show(feed: Feed, folder: &Path) {
     display::follow(feed, folder);
 }
 
+/// Says something on standard error; above the picture of a run, where there is one.
+pub fn say(text: &str) {
+    terminal::say(text);
+}
+
 /// Writes the reports of a run that has ended into its folder, and prints its summary. Returns the exit code.
 ///
 /// # Errors

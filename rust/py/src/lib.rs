@@ -56,6 +56,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records::find_recorded, module)?)?;
     module.add_function(wrap_pyfunction!(records::state_folder, module)?)?;
     module.add_function(wrap_pyfunction!(showing::show, module)?)?;
+    module.add_function(wrap_pyfunction!(showing::say, module)?)?;
     module.add_function(wrap_pyfunction!(showing::conclude, module)?)?;
     module.add_function(wrap_pyfunction!(showing::tell_others, module)?)?;
     module.add_function(wrap_pyfunction!(records::untrusted_task, module)?)?;

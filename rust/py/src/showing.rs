@@ -16,6 +16,12 @@ pub(crate) fn show(py: Python<'_>, session: &Session) {
     py.detach(|| dirigent_cli::show(feed, folder));
 }
 
+/// Say something on standard error; above the picture of a run, where there is one.
+#[pyfunction]
+pub(crate) fn say(py: Python<'_>, text: &str) {
+    py.detach(|| dirigent_cli::say(text));
+}
+
 /// Tell hooks what happens to a run, and whoever wants to know that it has ended.
 #[pyfunction]
 pub(crate) fn tell_others(

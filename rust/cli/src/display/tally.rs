@@ -27,8 +27,6 @@ pub(super) struct Whole {
     pub(super) running: usize,
     /// Whether it does the same for each of many, so that their number says more than their names.
     pub(super) is_fan_out: bool,
-    /// The first of them, in this attempt.
-    first: TaskIndex,
 }
 
 /// A task that goes on, as it is shown.
@@ -71,8 +69,9 @@ impl Tally {
         let now = it.status;
         self.counts[place(was)] = self.counts[place(was)].saturating_sub(1);
         self.counts[place(now)] += 1;
+        // Those of an attempt that was given up have ended before there are others.
         let family = it.parent.and_then(|parent| self.wholes.get_mut(&parent));
-        if let Some(family) = family.filter(|family| family.first <= task) {
+        if let Some(family) = family {
             let is_running = |status| usize::from(status == TaskStatus::Running);
             family.running = (family.running + is_running(now)).saturating_sub(is_running(was));
             family.share.done += usize::from(now.is_final() && !was.is_final());
@@ -171,12 +170,10 @@ impl Tally {
 
 impl Whole {
     fn new(state: &State, task: TaskIndex) -> Self {
-        let first = TaskIndex(u32::MAX);
-        let mut whole = Self { share: Share::default(), running: 0, is_fan_out: true, first };
+        let mut whole = Self { share: Share::default(), running: 0, is_fan_out: true };
         let name = &*state.tasks()[task.usize()].spec.name;
         for part in state.parts(task) {
             let it = &state.tasks()[part.usize()];
-            whole.first = whole.first.min(part);
             whole.share.total += 1;
             whole.share.done += usize::from(it.status.is_final());
             whole.share.failed += usize::from(it.status.is_failure());
