@@ -43,7 +43,7 @@ def test_a_drawing_shows_what_is_called_and_runs_nothing() -> None:
     assert drawing.stopped_at is None
     assert drawing.tasks == ("fail", "add.map", "same.map", "same", "add", "add[1]", "inner/same")
     assert str(drawing).splitlines()[0] == "whole  7 tasks"
-    assert "├─ ○ same.map    function\n│  ○ same        function  ← same.map\n" in str(drawing)
+    assert "├─ ○ same.map    fan-out\n│  ○ same        function  ← same.map\n" in str(drawing)
 
 
 @pytest.mark.parametrize(
