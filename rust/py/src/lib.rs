@@ -21,10 +21,6 @@ use pyo3::prelude::*;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What threads of Python hand in others take away: the allocator of the system takes a quarter of a task for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The version of the native part, which is the package's version.
 #[pyfunction]
 fn version() -> &'static str {
