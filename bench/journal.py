@@ -40,8 +40,8 @@ def inc(x: int) -> int:
     return x + 1
 
 
-def us_a_task(tasks: int, chained: bool, durability: str) -> float:
-    """Microseconds a task of one run, after a small one."""
+def us_a_task(tasks: int, chained: bool, durability: str, ready: Callable[[], object] = noop) -> float:
+    """Microseconds a task of one run, after a small one, and after somebody else is ready for it too."""
     from dirigent import Workflow
 
     wf = Workflow("measured")
@@ -53,6 +53,7 @@ def us_a_task(tasks: int, chained: bool, durability: str) -> float:
         wf.add_tasks((f"{n}", noop, ()) for n in range(tasks))
     wf.validate()
     Workflow("warm").add_task("one", noop).run_sync(durability=durability)
+    ready()
     began = time.perf_counter()
     run = wf.run_sync(durability=durability)
     assert run.ok
@@ -239,16 +240,31 @@ def readers() -> dict[str, float]:
 
 @case
 def engines() -> dict[str, float]:
+    """Four programs on one state folder that begin together, beside one that does the work of all."""
     command = [sys.executable, __file__, "--alone", "one"]
-    began = time.perf_counter()
-    subprocess.run([*command, "40000"], check=True)
-    alone = time.perf_counter() - began
-    began = time.perf_counter()
-    four = [subprocess.Popen([*command, "10000"]) for _ in range(4)]
-    codes = [engine.wait() for engine in four]
-    together = time.perf_counter() - began
-    assert codes == [0] * 4, codes
-    return {"4 times 10,000 in 4 processes to 40,000 in one, ratio": together / alone}
+
+    def seconds(tasks: list[str]) -> tuple[float, float]:
+        """Of whole programs, and from the moment at which they were told to begin."""
+        started = time.perf_counter()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        programs = [subprocess.Popen([*command, count], **pipes) for count in tasks]
+        for program in programs:
+            assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        began = time.perf_counter()
+        for program in programs:
+            assert program.stdin is not None
+            program.stdin.close()
+        for program in programs:
+            assert program.stdout is not None and program.stdout.readline() == "done\n"
+        took = time.perf_counter() - began
+        assert [program.wait() for program in programs] == [0] * len(tasks)
+        return time.perf_counter() - started, took
+
+    alone, together = seconds(["40000"]), seconds(["10000"] * 4)
+    return {
+        "4 times 10,000 in 4 programs to 40,000 in one, ratio": together[0] / alone[0],
+        "the same without their start and end, ratio": together[1] / alone[1],
+    }
 
 
 def alone(words: list[str]) -> None:
@@ -256,7 +272,13 @@ def alone(words: list[str]) -> None:
     if words[0] == "big":
         big(words[1] == "kill")
     elif words[0] == "one":
-        us_a_task(int(words[1]), False, "process")
+
+        def ready() -> None:
+            print("ready", flush=True)
+            sys.stdin.read()
+
+        us_a_task(int(words[1]), False, "process", ready)
+        print("done", flush=True)
     else:
         print(json.dumps(CASES[words[0]]()))
 
