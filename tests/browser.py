@@ -208,6 +208,16 @@ class Page:
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **key_text
             )
 
+    def resize(self, width: int, height: int) -> None:
+        """Make the window this large, in pixels; a narrow one is that of a phone."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+
     def emulate_media(self, **features: str) -> None:
         """Have the page find these features of its medium: ``prefers_color_scheme="dark"``."""
         pairs = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

@@ -14,7 +14,6 @@ from nbconvert.exporters.html import HTMLExporter
 
 from tests.browser import Browser, Page
 from tests.children import DEADLINE_S
-from tests.conftest import find_tool
 
 SECRET = "s3cr3t-in-a-notebook"
 
@@ -44,23 +43,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return notebook
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium = find_tool("chromium")
-    assert chromium is not None
-    browser = Browser(chromium, tmp_path_factory.mktemp("chromium"))
-    try:
-        yield browser
-    finally:
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.page() as page:
-        yield page
-
-
 def test_a_saved_notebook_has_the_last_state_once_and_no_secret(saved: Any) -> None:
     line, picture = saved.cells[0].outputs
     assert "failed · 1 failed · 1 completed" in line["data"]["text/plain"]
@@ -69,6 +51,13 @@ def test_a_saved_notebook_has_the_last_state_once_and_no_secret(saved: Any) -> N
     assert SECRET not in text
     # It was printed, and is masked where the end of the output is shown.
     assert "***" in picture["data"]["text/html"]
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """One in which something may go wrong: what nbconvert makes asks others for scripts, and nobody is there."""
+    with browser.page() as page:
+        yield page
 
 
 @pytest.mark.needs("chromium")

@@ -160,11 +160,11 @@ def test_a_graph_that_is_a_little_too_wide_is_made_smaller(program: Path, tmp_pa
     page.go((carry_out(program, tmp_path, PARTS) / "report.html").as_uri())
     widths = """[...document.querySelectorAll(".graph")].map(it => [it.clientWidth, it.scrollWidth])[0]"""
     declared = int(page.evaluate("document.querySelector('.graph svg').getAttribute('width')"))
-    page.call("Emulation.setDeviceMetricsOverride", width=1000, height=800, deviceScaleFactor=1, mobile=False)
+    page.resize(1000, 800)
     inside, needed = page.evaluate(widths)
     assert declared > inside, "else it would fit as it is"
     assert needed == inside, "nothing has to be scrolled"
-    page.call("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    page.resize(390, 800)
     inside, needed = page.evaluate(widths)
     assert needed > declared, "where it could not be read it is scrolled"
 

@@ -112,14 +112,7 @@ def page_of(notebook: Any, scheme: str, path: Path) -> str:
 
 def show(page: Page, address: str, size: tuple[int, int], scheme: str, widget: str | None) -> None:
     """Open a page in a window of that size, and put the widget into it."""
-    width, height = size
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=width < 500,
-    )
+    page.resize(*size)
     page.emulate_media(prefers_color_scheme=scheme)
     page.go(address)
     if widget is not None:

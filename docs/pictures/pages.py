@@ -102,14 +102,7 @@ def carry_out(folder: Path, fails: bool) -> Path:
 
 def show(page: Page, address: str, size: tuple[int, int], scheme: str) -> None:
     """Open a page in a window of that size."""
-    width, height = size
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=width < 500,
-    )
+    page.resize(*size)
     page.emulate_media(prefers_color_scheme=scheme)
     page.go(address)
 
