@@ -317,6 +317,30 @@ def test_nothing_is_left_of_a_run_that_is_over() -> None:
     assert (sys.stdout, list(logging.getLogger().handlers)) == before
 
 
+def test_threads_that_have_nothing_more_to_do_let_go_of_the_run_before_its_end() -> None:
+    def threads_at_work() -> int:
+        frames = [sys._current_frames().get(number) for number in begun]
+        names = [frame.f_code.co_name for frame in frames if frame is not None]
+        return len(names) - names.count("work")
+
+    def short() -> None:
+        begun.add(threading.get_ident())
+        time.sleep(0.05)
+
+    def long() -> int:
+        begun.add(threading.get_ident())
+        wait_for("others", lambda: len(begun) > 2)
+        wait_for("the others to be through", lambda: threads_at_work() == 1)
+        return len(begun)
+
+    begun: set[int] = set()
+    wf = Workflow("tail", max_concurrency=9).add_task("long", long)
+    for number in range(8):
+        wf.add_task(f"{number}", short)
+    assert ended(wf)["long"] > 2
+    wait_for("the end of its threads", lambda: not threads_of_runs())
+
+
 @pytest.mark.parametrize("knows", ["workflow", "run", "value", "sub-workflow"])
 def test_a_function_that_knows_its_workflow_or_its_run_is_let_go_with_it(knows: str) -> None:
     class Known:

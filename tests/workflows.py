@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dirigent import Run, RunHandle, Workflow
+from dirigent import Run, RunHandle, Workflow, _carry
 from hypothesis import HealthCheck, settings
 
 from tests.children import DEADLINE_S, wait_for
@@ -98,7 +100,15 @@ def with_time_enough(attempt: Callable[[float], bool], limits: tuple[float, ...]
 def threads_of_runs() -> list[str]:
     """The threads that belong to runs. One that makes a pickle which never ends belongs to none."""
     names = [thread.name for thread in threading.enumerate()]
-    return [name for name in names if name.startswith("dirigent-") and name != "dirigent-pickler"]
+    named = [name for name in names if name.startswith("dirigent-") and name != "dirigent-pickler"]
+    return named + [f"thread {number}" for number, frame in sys._current_frames().items() if _works(frame)]
+
+
+def _works(frame: types.FrameType | None) -> bool:
+    """Whether a thread was begun to carry out functions: those have no names."""
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame is not None and frame.f_code is _carry.work.__code__
 
 
 class Endless:

@@ -56,8 +56,17 @@ def _enter(attempt: Attempt, function: Any, args: Any, kwargs: Any) -> Any:
     return function(*args, **kwargs) if args is not None else function(**kwargs)
 
 
-def work(session: Session, base: contextvars.Context) -> None:
-    """Take attempts of a run and carry them out until there are no more. One call a thread."""
+def work(part: list[tuple[Session, contextvars.Context]], gate: _thread.LockType) -> None:
+    """Take part in a run until there is nothing more to do. One call a thread."""
+    _take_part(*part.pop())
+    # That a thread ends costs others more than that it waits: those that carry out the last tasks come first. It holds nothing
+    # of the run by now.
+    with gate:
+        pass
+
+
+def _take_part(session: Session, base: contextvars.Context) -> None:
+    """Take attempts of a run and carry them out until there are no more."""
     seat = session.seat(threading.get_ident())
     try:
         while True:
@@ -200,13 +209,15 @@ def describe(error: BaseException) -> str:
 
 def attend(session: Session, base: contextvars.Context) -> None:
     """Start and interrupt threads as a run wants them, until it ends."""
-    while (wanted := session.attend(SIGNAL_TICK_S)) != -1:
-        if wanted == -2:
-            session.interrupt(TaskInterrupt)
-        for _ in range(wanted):
-            # Not by `threading.Thread`, which waits for each to be up: a hundred at once would take too long. Like
-            # daemon threads these hold nobody up at the end.
-            _thread.start_new_thread(work, (session, base))
+    gate = _thread.allocate_lock()
+    with gate:
+        while (wanted := session.attend(SIGNAL_TICK_S)) != -1:
+            if wanted == -2:
+                session.interrupt(TaskInterrupt)
+            for _ in range(wanted):
+                # Not by `threading.Thread`, which waits for each to be up: a hundred at once would take too long. Like
+                # daemon threads these hold nobody up at the end.
+                _thread.start_new_thread(work, ([(session, base)], gate))
 
 
 class OnLoop:

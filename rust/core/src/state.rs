@@ -168,6 +168,12 @@ impl State {
         self.counts.open
     }
 
+    /// Whether nothing more is to start as far as can be told now: what runs may still fail and be tried again, or make tasks.
+    pub fn is_running_out(&self) -> bool {
+        // The body of a flow makes tasks all the time.
+        self.counts.idle == 0 && !self.tasks.first().is_some_and(|task| task.spec.policy.decides)
+    }
+
     /// The first task that failed.
     pub fn first_failure(&self) -> Option<TaskIndex> {
         self.first_failure

@@ -6,6 +6,7 @@ use crate::waiting::wait;
 use crate::workflow::queue::{CHECK, Job};
 use crate::workflow::reuse::check;
 use crate::workflow::shared::{Raised, Shared};
+use dirigent_core::State;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::os::raw::c_long;
@@ -47,10 +48,11 @@ impl Seat {
             let job = match queue.try_take(place, thread) {
                 Ok(Some(job)) => job,
                 Err(()) => return Ok(None),
-                // Whoever would have to wait sees first that what happened is recorded: something may follow from it.
+                // Whoever would have to wait sees first that what happened is recorded: something may follow from it. Where
+                // nothing more is to come it goes at once, so that at the end not all threads have to go one after the other.
                 Ok(None) => match wait(py, || {
                     self.shared.commit();
-                    queue.take(place, thread)
+                    if self.shared.look(State::is_running_out) { None } else { queue.take(place, thread) }
                 }) {
                     Some(job) => job,
                     None => return Ok(None),
