@@ -119,4 +119,6 @@ def _text(text: str) -> str:
 
 def as_text(text: str) -> str:
     """What could turn the text around it around, or mean something to a terminal, is seen instead."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
     return "".join(c if c in "\n\t" or c == " " or c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

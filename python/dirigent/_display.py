@@ -215,8 +215,8 @@ class Showing:
     def _picture(self, _seen: _native._Glance, _is_cut: bool) -> Bundle:
         from dirigent._cell import as_text
 
-        drawn = self._handle.graph()
-        return {"text/plain": as_text(str(drawn)), "text/html": drawn._draw(("cell", "auto", [], False))}
+        text, markup = self._handle.graph()._cell()
+        return {"text/plain": as_text(text), "text/html": markup}
 
 
 class Shown:

@@ -83,7 +83,12 @@ class Graph:
         return self.text().rstrip("\n")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._draw(("cell", "auto", [], False))}
+        text, markup = self._cell()
+        return {"text/plain": text, "text/html": markup}
+
+    def _cell(self) -> tuple[str, str]:
+        """How a notebook shows it: as text, and as markup."""
+        return str(self), self._draw(("cell", "auto", [], False))
 
 
 class PlanGraph(Graph):
@@ -105,6 +110,10 @@ class RunGraph(Graph):
 
     def _draw(self, manner: tuple[str, str, list[str], bool]) -> str:
         return _native.draw_run(self._session, manner)
+
+    def _cell(self) -> tuple[str, str]:
+        text, markup = _native.draw_cell(self._session)
+        return text.rstrip("\n"), markup
 
 
 def shown(thing: object, graph: Graph) -> dict[str, str]:

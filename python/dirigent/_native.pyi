@@ -18,6 +18,7 @@ __all__ = [
     "askable",
     "conclude",
     "discover",
+    "draw_cell",
     "draw_plan",
     "draw_run",
     "draw_tasks",
@@ -104,6 +105,7 @@ _Manner = tuple[str, str, list[str], bool]
 def draw_plan(plan: Plan, name: str, manner: _Manner) -> str: ...
 def draw_tasks(name: str, tasks: list[tuple[str, list[int], bool]], manner: _Manner) -> str: ...
 def draw_run(session: Session, manner: _Manner) -> str: ...
+def draw_cell(session: Session) -> tuple[str, str]: ...
 
 #: ``(events so far, counts by status, names of running tasks, first failure, verdict)``
 _Glance = tuple[int, list[tuple[str, int]], list[str], tuple[str, str] | None, str | None]

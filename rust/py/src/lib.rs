@@ -67,6 +67,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pictures::draw_plan, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::draw_run, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::draw_cell, module)?)?;
     module.add_function(wrap_pyfunction!(profile::run_profile, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::glance, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::askable, module)?)?;

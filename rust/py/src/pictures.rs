@@ -54,18 +54,32 @@ pub(crate) fn draw_tasks(
 pub(crate) fn draw_run(py: Python<'_>, session: &Session, manner: Manner) -> PyResult<String> {
     let manner = Wanted::new(py, manner)?;
     let draw = || {
+        if matches!(manner.form, Form::Cell) {
+            return Ok(cell_of(session)?.1);
+        }
         // What is slow is done without holding the run up.
-        let (drawing, told) = session.shared.look(|state| {
-            let drawing = Drawing::of_run(state, &manner.detail)?;
-            let told = matches!(manner.form, Form::Cell).then(|| told(&drawing, state));
-            Ok((drawing, told))
-        })?;
-        Ok(match told {
-            Some(told) => cell(&drawing, &told, &mut hold(&session.shared.sketch)),
-            None => manner.draw(&drawing),
-        })
+        let drawing = session.shared.look(|state| Drawing::of_run(state, &manner.detail))?;
+        Ok(manner.draw(&drawing))
     };
     py.detach(draw).map_err(|error| not_folded(py, &error))
+}
+
+/// Draws a run as it stands for a notebook: as text, and as markup.
+#[pyfunction]
+pub(crate) fn draw_cell(py: Python<'_>, session: &Session) -> PyResult<(String, String)> {
+    py.detach(|| cell_of(session)).map_err(|error| not_folded(py, &error))
+}
+
+fn cell_of(session: &Session) -> Result<(String, String), NotFolded> {
+    let look = |state: &State| {
+        let drawing = Drawing::of_run(state, &Detail::default())?;
+        let told = told(&drawing, state);
+        Ok((drawing, told))
+    };
+    let (drawing, told) = session.shared.look(look)?;
+    let text = Picture::Text.draw(&drawing, Theme::Auto);
+    let markup = cell(&drawing, &text, &told, &mut hold(&session.shared.sketch));
+    Ok((text, markup))
 }
 
 /// So many running tasks are named.
@@ -166,7 +180,10 @@ impl Wanted {
 
     fn draw(&self, drawing: &Drawing) -> String {
         match self.form {
-            Form::Cell => cell(drawing, "", &mut Sketch::default()),
+            Form::Cell => {
+                let text = Picture::Text.draw(drawing, self.theme);
+                cell(drawing, &text, "", &mut Sketch::default())
+            }
             Form::Json => serde_json::to_string_pretty(drawing).expect("its keys are text") + "\n",
             Form::Picture(picture) => picture.draw(drawing, self.theme),
         }

@@ -17,10 +17,11 @@ const MOST_LISTED: usize = 100;
 const MOST_FAILURES: usize = 3;
 const PRE: &str = "margin:.3em 0 .6em;overflow:auto;max-height:24em;white-space:pre;font-family:monospace";
 
-/// Writes it. `told` is what [`told`] says of the run that is drawn; nothing for a workflow that never ran.
-pub fn cell(drawing: &Drawing, told: &str, sketch: &mut Sketch) -> String {
+/// Writes it. `text` is the same as text, and `told` what [`told`] says of the run that is drawn; nothing for a workflow
+/// that never ran.
+pub fn cell(drawing: &Drawing, text: &str, told: &str, sketch: &mut Sketch) -> String {
     let mut out = String::with_capacity(8192 + drawing.nodes.len() * 700);
-    write(&mut out, drawing, told, sketch).expect("writing to memory cannot fail");
+    write(&mut out, drawing, text, told, sketch).expect("writing to memory cannot fail");
     out
 }
 
@@ -39,17 +40,16 @@ fn write_told(out: &mut String, drawing: &Drawing, state: &State) -> Result {
     Ok(())
 }
 
-fn write(out: &mut String, drawing: &Drawing, told: &str, sketch: &mut Sketch) -> Result {
+fn write(out: &mut String, drawing: &Drawing, text: &str, told: &str, sketch: &mut Sketch) -> Result {
     write!(
         out,
         "<div class=\"dirigent-cell\">\n<div style=\"overflow:auto\">\n{}</div>\n{told}",
         svg::draw_again(drawing, Theme::Auto, sketch)
     )?;
-    let text = text::draw(drawing, 100, &|_, sign| sign.to_owned());
     write!(
         out,
         "<details><summary>As text</summary><pre style=\"{PRE}\">{}</pre></details>\n</div>",
-        Xml(&text)
+        Xml(text)
     )
 }
 

@@ -74,6 +74,15 @@ pub struct Spacing {
     pub heading: f64,
 }
 
+/// How much is done for a picture with few crossings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What one is worth that is kept: milliseconds for a hundred nodes, and for a great many no more than most of 50.
+    Full,
+    /// What one is worth that is soon replaced, while something else wants the processor: a millisecond for 300 nodes.
+    Little,
+}
+
 /// The picture.
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
@@ -101,7 +110,7 @@ pub struct Route {
 
 /// Finds a place for everything.
 pub fn layout(graph: &Graph, direction: Direction, spacing: Spacing) -> Layout {
-    Ordered::new(graph).layout(direction, spacing)
+    Ordered::new(graph, Effort::Full).layout(direction, spacing)
 }
 
 /// A graph whose nodes have their layers and their order on them, which is most of the work. Neither depends on sizes and
@@ -132,7 +141,7 @@ struct Part {
 
 impl<'a> Ordered<'a> {
     /// Finds layers, and an order with few crossings on each of them.
-    pub fn new(graph: &'a Graph) -> Self {
+    pub fn new(graph: &'a Graph, effort: Effort) -> Self {
         let nodes = graph.sizes.len();
         let mut groups: Vec<Group> = std::iter::repeat_with(Group::default).take(nodes + 1).collect();
         let mut depth = vec![0u32; nodes];
@@ -154,7 +163,7 @@ impl<'a> Ordered<'a> {
                 if nodes.len() == 1 {
                     group.alone.extend(nodes);
                 } else {
-                    group.parts.push(Part::new(nodes, edges));
+                    group.parts.push(Part::new(nodes, edges, effort));
                 }
             }
         }
@@ -310,11 +319,11 @@ fn connected(members: &[u32], edges: &[(u32, u32)]) -> Vec<Connected> {
 }
 
 impl Part {
-    fn new(nodes: Vec<u32>, edges: Vec<(u32, u32)>) -> Self {
+    fn new(nodes: Vec<u32>, edges: Vec<(u32, u32)>, effort: Effort) -> Self {
         let places: HashMap<u32, u32> = nodes.iter().zip(0..).map(|(node, place)| (*node, place)).collect();
         let local: Vec<(u32, u32)> = edges.iter().map(|(from, to)| (places[from], places[to])).collect();
         let mut layered = Layered::new(nodes.len(), &local);
-        let crossings = order::order(&mut layered);
+        let crossings = order::order(&mut layered, effort);
         Self { nodes, edges, layered, crossings }
     }
 

@@ -7,7 +7,7 @@ mod look;
 
 use crate::drawing::{Drawing, Node, NodeKind};
 use crate::escape::Xml;
-use crate::layout::{Area, Direction, Graph, Layout, Ordered, Point, Route, Size, Spacing};
+use crate::layout::{Area, Direction, Effort, Graph, Layout, Ordered, Point, Route, Size, Spacing};
 use crate::quantity::grouped;
 use crate::sentence::status_words;
 use dirigent_core::TaskIndex;
@@ -67,7 +67,7 @@ const PAGE: Size = Size { width: 1000.0, height: 760.0 };
 const SPACING: Spacing = Spacing { nodes: 14.0, layers: 44.0, padding: 14.0, heading: 42.0 };
 
 /// Where everything stood in the last picture. Where the next one is of the same graph, as while a run goes on, nothing has to
-/// be placed again, which is most of the work.
+/// be placed again. Little is done for it in the first place: somebody waits, or a run goes on.
 #[derive(Debug, Default)]
 pub struct Sketch {
     last: Option<(Graph, Layout, Direction)>,
@@ -78,7 +78,7 @@ impl Sketch {
         match &self.last {
             Some((last, layout, direction)) if *last == graph => (layout.clone(), *direction),
             _ => {
-                let (layout, direction) = placed(&graph);
+                let (layout, direction) = placed(&graph, Effort::Little);
                 self.last = Some((graph, layout.clone(), direction));
                 (layout, direction)
             }
@@ -87,8 +87,8 @@ impl Sketch {
 }
 
 /// Where everything stands, in that direction in which it fits a page better.
-fn placed(graph: &Graph) -> (Layout, Direction) {
-    let ordered = Ordered::new(graph);
+fn placed(graph: &Graph, effort: Effort) -> (Layout, Direction) {
+    let ordered = Ordered::new(graph, effort);
     let both = [Direction::Right, Direction::Down].map(|way| (ordered.layout(way, SPACING), way));
     let too_large = |(layout, _): &(Layout, Direction)| {
         (layout.size.width / PAGE.width).max(layout.size.height / PAGE.height)
@@ -100,7 +100,7 @@ fn placed(graph: &Graph) -> (Layout, Direction) {
 
 /// Draws it.
 pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
-    let picture = Picture::new(drawing, false, &mut Sketch::default());
+    let picture = Picture::new(drawing, false, |graph| placed(&graph, Effort::Full));
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
     picture.write(&mut out, theme, "").expect("writing to memory cannot fail");
     out
@@ -109,7 +109,7 @@ pub(crate) fn draw(drawing: &Drawing, theme: Theme) -> String {
 /// Draws it after a picture that was perhaps of the same graph, for a place that scrolls: it gets smaller with that only as long
 /// as it can be read.
 pub(crate) fn draw_again(drawing: &Drawing, theme: Theme, sketch: &mut Sketch) -> String {
-    let picture = Picture::new(drawing, false, sketch);
+    let picture = Picture::new(drawing, false, |graph| sketch.place(graph));
     let mut out = String::with_capacity(4096 + drawing.nodes.len() * 512);
     let more = format!(" style=\"min-width:{}px\"", (picture.size.width * LEAST_SCALE).ceil());
     picture.write(&mut out, theme, &more).expect("writing to memory cannot fail");
@@ -125,7 +125,7 @@ const LEAST_SCALE: f64 = 0.75;
 /// Draws it as a part of a page that has [`style_on_page`], and a place `#t3` for the task at 3. The edges along a path
 /// are marked.
 pub(crate) fn draw_on_page(drawing: &Drawing, path: &[TaskIndex], out: &mut dyn Write) -> Result {
-    let mut picture = Picture::new(drawing, true, &mut Sketch::default());
+    let mut picture = Picture::new(drawing, true, |graph| placed(&graph, Effort::Full));
     let node_of = |task: &TaskIndex| {
         let holds = |node: &Node| node.kind != NodeKind::Whole && node.tasks.contains(task);
         let is_whole = |node: &Node| !node.is_stage_drawn() && node.tasks.first() == Some(task);
@@ -162,13 +162,17 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    fn new(drawing: &'a Drawing, is_on_page: bool, sketch: &mut Sketch) -> Self {
+    fn new(
+        drawing: &'a Drawing,
+        is_on_page: bool,
+        place: impl FnOnce(Graph) -> (Layout, Direction),
+    ) -> Self {
         let graph = Graph {
             sizes: sizes(drawing),
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),
             edges: drawing.edges.clone(),
         };
-        let (layout, direction) = sketch.place(graph);
+        let (layout, direction) = place(graph);
         if is_on_page {
             // Outlines are drawn half outside; the edges of folded cards stand out by four.
             let size =
@@ -512,9 +516,22 @@ pub(crate) fn places(tasks: impl Iterator<Item = u32>) -> String {
 }
 
 /// A number with at most one digit behind the point.
-fn n(value: f64) -> f64 {
-    let rounded = (value * 10.0).round() / 10.0;
-    if rounded == 0.0 { 0.0 } else { rounded }
+fn n(value: f64) -> Tenths {
+    Tenths((value * 10.0).round() as i64)
+}
+
+/// As many tenths. Most of a picture are numbers: these are written several times as fast as those with a floating point.
+struct Tenths(i64);
+
+impl std::fmt::Display for Tenths {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> Result {
+        let (whole, tenth) = (self.0.unsigned_abs() / 10, self.0.unsigned_abs() % 10);
+        if self.0 < 0 {
+            f.write_char('-')?;
+        }
+        std::fmt::Display::fmt(&whole, f)?;
+        if tenth > 0 { write!(f, ".{tenth}") } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]
@@ -537,6 +554,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([0.04, -0.04, 1.26, 30.0].map(|value| n(value).to_string()), ["0", "0", "1.3", "30"]);
+        let shown = [0.04, -0.04, -0.3, 1.26, -12.5, 30.0].map(|value| n(value).to_string());
+        assert_eq!(shown, ["0", "0", "-0.3", "1.3", "-12.5", "30"]);
     }
 }

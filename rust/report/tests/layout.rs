@@ -2,7 +2,7 @@
 
 mod made;
 
-use dirigent_report::layout::{Area, Direction, Graph, Layout, Ordered, Point, Size, Spacing, layout};
+use dirigent_report::layout::{Area, Direction, Effort, Graph, Layout, Ordered, Point, Size, Spacing, layout};
 use proptest::prelude::*;
 
 const SPACING: Spacing = Spacing { nodes: 10.0, layers: 30.0, padding: 8.0, heading: 20.0 };
@@ -133,7 +133,7 @@ proptest! {
             grown.sizes.push(Size { width: 100.0, height: 30.0 });
             grown.inside.push(Some(frame));
         }
-        let (first, then) = (Ordered::new(&graph), Ordered::new(&grown));
+        let (first, then) = (Ordered::new(&graph, Effort::Full), Ordered::new(&grown, Effort::Full));
         let (first, then) =
             (first.layout(Direction::Right, SPACING), then.layout(Direction::Right, SPACING));
         prop_assert_eq!(first.crossings, then.crossings);

@@ -54,7 +54,7 @@ fn a_picture_that_is_drawn_again_is_the_one_that_is_drawn_anew() {
     let mut sketch = Sketch::default();
     for told in [made::run(&made::SMALL), made::run(&made::SMALL), made::fan_out(), made::large(60)] {
         let drawing = whole(&told);
-        assert_eq!(cell(&drawing, "", &mut sketch), cell(&drawing, "", &mut Sketch::default()));
+        assert_eq!(cell(&drawing, "", "", &mut sketch), cell(&drawing, "", "", &mut Sketch::default()));
     }
 }
 

@@ -230,11 +230,12 @@ impl<'a> View<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Effort;
     use crate::layout::order::order;
 
     fn places_of(nodes: usize, edges: &[(u32, u32)]) -> Vec<f64> {
         let mut graph = Layered::new(nodes, edges);
-        order(&mut graph);
+        order(&mut graph, Effort::Full);
         places(&graph, &vec![10.0; graph.layer_of.len()], 2.0)
     }
 
