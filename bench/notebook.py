@@ -2,7 +2,7 @@
 
     python bench/notebook.py [--rounds N]
 
-A real kernel runs chains of 10, 100 and 300 tasks, and 300 in layers. An update is the line, or the picture: its cost is the
+A real kernel runs chains of 10, 100 and 200 tasks, and 200 in layers: more are drawn as stages, which 5,000 show. An update is the line, or the picture: its cost is the
 processor time that the thread which shows them takes for one, drawing and sending included; the first picture has to find a place
 for everything. An interrupt is timed from the request of the front end to the error that the cell shows, with the traceback that
 IPython makes; `time.sleep` in a cell, without dirigent, stands beside it.
@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from tests.children import wait_for  # noqa: E402
 from tests.kernels import Kernel, kernel  # noqa: E402
 
+SHAPES = (("chain", 10), ("chain", 100), ("chain", 200), ("layers", 200), ("layers", 5_000))
 DECLARED = """
 import os, pathlib, random, time
 from dirigent import Workflow, _display
@@ -87,7 +88,7 @@ def main() -> None:
         folder = Path(name)
         live.execute(DECLARED)
         print("processor time of an update, ms            n   median  largest     sent, kB")
-        for shape, count in (("chain", 10), ("chain", 100), ("chain", 300), ("layers", 300)):
+        for shape, count in SHAPES:
             live.execute("for kept in costs.values(): kept.clear()")
             said = live.execute(f"{shape}({count}).run_sync();")
             sent = sum(m.size_bytes for m in said if m.display) / 1000

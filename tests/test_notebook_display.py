@@ -103,7 +103,7 @@ def test_the_cell_that_shows_a_run_does_not_draw_its_value_again(live: Kernel) -
     messages = live.execute("run = chain('once', 2, 0.01).run_sync()\nrun")
     (result,) = [m for m in messages if m.kind == "execute_result"]
     assert set(result.content["data"]) == {"text/plain"}
-    messages = live.execute("run = chain('large', 301, 0).run_sync()\nrun")
+    messages = live.execute("run = chain('large', 5_001, 0).run_sync()\nrun")
     (result,) = [m for m in messages if m.kind == "execute_result"]
     assert "<svg" in result.text("text/html")
     (result,) = [m for m in live.execute("run") if m.kind == "execute_result"]
@@ -113,18 +113,28 @@ def test_the_cell_that_shows_a_run_does_not_draw_its_value_again(live: Kernel) -
 def test_what_large_runs_send_stays_below_one_megabyte(live: Kernel) -> None:
     code = (
         "wide = Workflow('wide')\n"
-        "for i in range(300):\n"
+        "for i in range(200):\n"
         "    needs = [f'task{i // 3}' + 'x' * 200] if i else []\n"
         "    wide.add_task(f'task{i}' + 'x' * 200, slow, args=(0.05,), dependencies=needs)\n"
         "wide.max_concurrency = 4\nwide.run_sync();"
     )
     messages = live.execute(code)
     line, picture = shown(messages)
-    assert "300 completed" in line[-1].text() and "<svg" in picture[-1].text("text/html")
+    assert "200 completed" in line[-1].text() and "<svg" in picture[-1].text("text/html")
+    assert picture[-1].text("text/html").count('class="task ') == 200
     assert sum(m.size_bytes for m in messages if m.display) < 1_000_000
-    # Of more tasks there is only the line.
-    (line,) = shown(live.execute("chain('long', 301, 0).run_sync();"))
-    assert line[-1].text() == "✓ long succeeded · 301 completed"
+
+
+def test_of_many_tasks_stages_are_shown_and_of_a_great_many_the_line(live: Kernel) -> None:
+    messages = live.execute("chain('long', 201, 0.01).run_sync();")
+    line, picture = shown(messages)
+    assert line[-1].text() == "✓ long succeeded · 201 completed"
+    first, last = (picture[at].text("text/html") for at in (0, -1))
+    assert 'class="folded running"' in first and 'class="folded completed"' in last
+    assert 'class="task ' not in last and "201 tasks folded into" in last
+    assert sum(m.size_bytes for m in messages if m.display) < 1_000_000
+    (line,) = shown(live.execute("chain('longer', 5_001, 0).run_sync();"))
+    assert line[-1].text() == "✓ longer succeeded · 5,001 completed"
 
 
 def test_runs_within_tasks_and_in_memory_are_not_shown(live: Kernel) -> None:

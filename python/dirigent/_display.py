@@ -34,8 +34,8 @@ VARIABLE = "DIRIGENT_DISPLAY"
 
 #: Seconds between two looks.
 TICK_S = 0.25
-#: Of more tasks there is no picture while they run: it folds them, and is asked for by ``run.graph()``.
-MOST_DRAWN = 300
+#: Of more tasks there is no picture while they run: to look at all of them takes too long.
+MOST_DRAWN = 5_000
 #: What a run may send: in lines, and in pictures. With the last of each it stays below 1 MB.
 LINES_BYTES = 350_000
 PICTURES_BYTES = 450_000

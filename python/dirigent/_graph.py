@@ -23,8 +23,8 @@ _FORMS = {
 class Graph:
     """What waits for what. Printed, it is a drawing for a terminal; in a notebook, a picture.
 
-    Of more than 300 tasks, those of a stage are drawn as one. ``unfold`` has some drawn one by one: it takes numbers of
-    stages, and names of tasks that consist of tasks. ``whole`` has all of them.
+    Of more than 300 tasks, in a notebook 200, those of a stage are drawn as one. ``unfold`` has some drawn one by one: it takes
+    numbers of stages, and names of tasks that consist of tasks. ``whole`` has all of them.
 
     >>> from dirigent import Workflow
     >>> wf = Workflow("sum").add_task("one", int).add_task("two", int, dependencies=["one"])

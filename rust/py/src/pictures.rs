@@ -72,7 +72,7 @@ pub(crate) fn draw_cell(py: Python<'_>, session: &Session) -> PyResult<(String, 
 
 fn cell_of(session: &Session) -> Result<(String, String), NotFolded> {
     let look = |state: &State| {
-        let drawing = Drawing::of_run(state, &Detail::default())?;
+        let drawing = Drawing::of_run(state, &Detail::of_cell())?;
         let told = told(&drawing, state);
         Ok((drawing, told))
     };
@@ -170,7 +170,8 @@ impl Wanted {
             ),
         };
         let theme = Theme::from_name(&theme).ok_or_else(|| none("theme", &theme, "auto, light, dark"))?;
-        let most_nodes = if whole { usize::MAX } else { Detail::default().most_nodes };
+        let drawn = if matches!(form, Form::Cell) { Detail::of_cell() } else { Detail::default() };
+        let most_nodes = if whole { usize::MAX } else { drawn.most_nodes };
         Ok(Self { form, theme, detail: Detail { most_nodes, unfold } })
     }
 

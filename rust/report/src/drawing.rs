@@ -15,6 +15,8 @@ use serde::Serialize;
 
 /// How many nodes are drawn before tasks are folded.
 pub const MOST_NODES: usize = 300;
+/// The same in a cell of a notebook, where a picture is drawn again and again while the run goes on.
+const MOST_NODES_OF_CELL: usize = 200;
 
 /// How much of a graph is drawn task by task.
 #[derive(Clone, Debug)]
@@ -28,6 +30,13 @@ pub struct Detail {
 impl Default for Detail {
     fn default() -> Self {
         Self { most_nodes: MOST_NODES, unfold: Vec::new() }
+    }
+}
+
+impl Detail {
+    /// What a cell of a notebook shows.
+    pub fn of_cell() -> Self {
+        Self { most_nodes: MOST_NODES_OF_CELL, ..Self::default() }
     }
 }
 
