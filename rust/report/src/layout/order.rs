@@ -27,7 +27,7 @@ const WORK: usize = 800_000;
 const WORK_OF_NODE: usize = 20_000;
 const MOST_WORK: usize = 12_000_000;
 /// And for each node and waypoint even of a great many.
-const LEAST_WORK: usize = 2_000;
+const LEAST_WORK: usize = 4_000;
 /// The same where little is to be done: of 300 nodes it takes a millisecond, and leaves some 5 % more crossings.
 const LITTLE_WORK: usize = 20_000;
 const LITTLE_WORK_OF_NODE: usize = 600;
