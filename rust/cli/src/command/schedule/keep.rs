@@ -133,6 +133,11 @@ mod tests {
                 keeper.turn().expect("turned");
                 if self.is_patient.get() {
                     self.see_through(&mut keeper);
+                } else if !keeper.carrier.is_idle() {
+                    // What it does about signals it has to have said by then.
+                    while !self.path("began").exists() {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
                 }
             }
             std::fs::write(self.path("go"), "").expect("written");
@@ -231,7 +236,8 @@ mod tests {
     #[test]
     fn what_is_made_up_comes_one_after_the_other_and_a_new_tick_is_left_out_meanwhile() {
         let stage = Stage::new();
-        let wait = "#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
+        let wait =
+            "#!/bin/sh\n: > began; while [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
         std::fs::write(stage.path("program"), wait).expect("written");
         stage.is_patient.set(false);
         stage.looks_at(&[three(1), three(4) + 2, three(5)], &format!("{DAILY}, catch_up: all"));
@@ -242,7 +248,7 @@ mod tests {
     #[test]
     fn of_those_that_would_replace_each_other_the_newest_waits() {
         let stage = Stage::new();
-        let wait = "#!/bin/sh\ntrap '' TERM; while [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
+        let wait = "#!/bin/sh\ntrap '' TERM; : > began; while [ ! -e go ]; do sleep 0.01; done\necho $DIRIGENT_TICK >> ledger\n";
         std::fs::write(stage.path("program"), wait).expect("written");
         stage.is_patient.set(false);
         stage.looks_at(&[three(1), three(2), three(3), three(4)], &format!("{DAILY}, overlap: replace"));
