@@ -213,7 +213,7 @@ fn moments(state: &State, fact: &Fact) -> Vec<(Moment, Option<TaskIndex>)> {
         _ => Vec::new(),
     };
     match fact {
-        Fact::RunCreated { .. } | Fact::RunResumed { .. } => vec![(Moment::BeforeRun, None)],
+        Fact::RunCreated(_) | Fact::RunResumed { .. } => vec![(Moment::BeforeRun, None)],
         Fact::RunEnded { .. } => vec![(Moment::AfterRun, None)],
         Fact::AttemptStarted { task, .. } => vec![(Moment::BeforeTask, Some(*task))],
         Fact::AttemptEnded { task, retry_at_ms: Some(_), .. } => vec![(Moment::OnRetry, Some(*task))],

@@ -5,7 +5,7 @@
 //! the run's first two events. The sort beside it takes bare pairs of numbers and does what nobody can do without.
 
 use dirigent_core::decide::follow;
-use dirigent_core::event::{Event, Fact, Origin};
+use dirigent_core::event::{Created, Event, Fact, Origin};
 use dirigent_core::spec::{Action, Policy, Task, Workflow};
 use dirigent_core::{RunId, State, TaskIndex};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -155,7 +155,7 @@ fn tasks(count: u32, edges: &[(u32, u32)]) -> Vec<Task> {
 }
 
 fn created() -> Event {
-    let fact = Fact::RunCreated {
+    let fact = Fact::RunCreated(Box::new(Created {
         run: RunId::try_from("plan".to_owned()).expect("it has letters only"),
         workflow: "plan".to_owned(),
         max_concurrency: 2,
@@ -164,7 +164,7 @@ fn created() -> Event {
         resources: Vec::new(),
         timeout_ms: None,
         seed: 0,
-    };
+    }));
     Event { seq: 0, at_ms: 0, fact }
 }
 
@@ -199,7 +199,7 @@ fn plan(count: u32, edges: &[(u32, u32)]) -> Plan {
     let began = Instant::now();
     let mut state = State::default();
     state.apply(&created());
-    let event = Event { seq: 1, at_ms: 0, fact: Fact::TasksDeclared { tasks, parent: None } };
+    let event = Event { seq: 1, at_ms: 0, fact: Fact::TasksDeclared { tasks: tasks.into(), parent: None } };
     state.apply(&event);
     let first = follow(&state, 0);
     let fold = began.elapsed();

@@ -4,9 +4,9 @@
 //! records and applies the facts of both until `follow` has nothing more to say is a whole engine, and one that starts by
 //! folding an old journal needs nothing else to go on.
 
-use crate::event::{CancelReason, Fact, Origin, SkipReason, Verdict};
+use crate::event::{CancelReason, Fact, Origin, Reused, SkipReason, Verdict};
 use crate::ids::{RunId, TaskIndex};
-use crate::outcome::{Outcome, Stream, Usage};
+use crate::outcome::{Ended, Outcome, Stream, Usage};
 use crate::retry::delay_ms;
 use crate::spec::{Action, Task};
 use crate::state::{State, TaskState, TaskStatus};
@@ -171,7 +171,10 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
             let is_new = |task: &TaskState| task.status == TaskStatus::Pending && task.attempts == 0;
             let is_awaited = |it: &TaskState| is_new(it) || it.is_waiting_to_be_known(state, task);
             match state.task(task).is_some_and(is_awaited) {
-                true => vec![Fact::TaskReused { task, from, saved_us, key, logs, value }],
+                true => {
+                    let reused = Arc::new(Reused { from, saved_us, key, logs, value });
+                    vec![Fact::TaskReused { task, reused }]
+                }
                 false => Vec::new(),
             }
         }
@@ -186,11 +189,11 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
             Some(_) if children.is_empty() => {
                 vec![ended(state, Report::new(task, attempt, Outcome::Returned), now_ms)]
             }
-            Some(_) => vec![Fact::TasksDeclared { tasks: children, parent: Some(task) }],
+            Some(_) => vec![Fact::TasksDeclared { tasks: children.into(), parent: Some(task) }],
             None => Vec::new(),
         },
         Input::Declared(tasks) if tasks.is_empty() || state.open() == 0 => Vec::new(),
-        Input::Declared(tasks) => vec![Fact::TasksDeclared { tasks, parent: None }],
+        Input::Declared(tasks) => vec![Fact::TasksDeclared { tasks: tasks.into(), parent: None }],
         Input::ValueLost { task, why } => {
             match state.task(task).is_some_and(|task| task.status == TaskStatus::Completed) {
                 true => vec![Fact::ValueLost { task, why }],
@@ -410,14 +413,16 @@ fn ending(state: &State, report: Report, retry_at_ms: Option<i64>, now_ms: i64) 
         task: report.task,
         attempt: report.attempt,
         retry_at_ms,
-        outcome: report.outcome,
-        usage,
-        start_us: report.start_us,
-        stdout: report.stdout,
-        stderr: report.stderr,
-        left_behind: report.left_behind,
-        last_lines: report.last_lines,
-        value: report.value,
+        ended: Arc::new(Ended {
+            outcome: report.outcome,
+            usage,
+            start_us: report.start_us,
+            stdout: report.stdout,
+            stderr: report.stderr,
+            left_behind: report.left_behind,
+            last_lines: report.last_lines,
+            value: report.value,
+        }),
     }
 }
 
@@ -479,7 +484,7 @@ fn verdict(state: &State) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, Origin};
+    use crate::event::{Created, Event, Origin};
     use crate::ids::RunId;
     use crate::spec::{Action, Policy};
 
@@ -490,7 +495,7 @@ mod tests {
             let action = Action::function("f", None);
             Arc::new(Task { name: "t".into(), action, needs: Box::default(), policy })
         };
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
             workflow: "w".to_owned(),
             max_concurrency: 9,
@@ -499,7 +504,7 @@ mod tests {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        };
+        }));
         let mut state = State::default();
         let record = |state: &mut State, mut facts: Vec<Fact>| {
             for _ in 0..100 {
@@ -511,7 +516,7 @@ mod tests {
             assert_eq!(facts, [], "what follows never ends");
         };
         let tasks = vec![task(true), task(false), task(false)];
-        record(&mut state, vec![created, Fact::TasksDeclared { tasks, parent: None }]);
+        record(&mut state, vec![created, Fact::TasksDeclared { tasks: tasks.into(), parent: None }]);
         for (task, report) in (0..).map(TaskIndex).zip(reports) {
             let input = report.map_or(Input::Cancel(CancelReason::Requested), |outcome| {
                 Input::AttemptEnded(Report::new(task, 1, outcome))

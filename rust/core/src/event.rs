@@ -1,14 +1,14 @@
 //! The spine: everything that can happen to a run. State is the fold of these; everything anybody sees is a view of them.
 
 use crate::ids::{RunId, TaskIndex};
-use crate::outcome::{Outcome, Stream, Usage};
+use crate::outcome::{Ended, is_zero};
 use crate::spec::{Action, Resource, Task};
 use crate::text::OsText;
 use crate::value::Kept;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A fact with its place and its time.
+/// A fact with its place and its time. To copy one costs next to nothing, whatever it tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its place in the run, from 0, without gaps.
@@ -28,31 +28,11 @@ pub struct Event {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fact {
     /// A run was accepted.
-    RunCreated {
-        /// Its id.
-        run: RunId,
-        /// The name of the workflow it executes.
-        workflow: String,
-        /// How many tasks may run at once.
-        max_concurrency: u32,
-        /// Whether nothing new starts after a failure.
-        fail_fast: bool,
-        /// Where and by what it runs.
-        origin: Box<Origin>,
-        /// What there is only so much of.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        resources: Vec<Resource>,
-        /// How long it may take in all, in milliseconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timeout_ms: Option<u64>,
-        /// What chance is drawn from.
-        #[serde(default)]
-        seed: u64,
-    },
+    RunCreated(Box<Created>),
     /// The run got tasks; their indices follow those it had.
     TasksDeclared {
         /// The tasks, in order.
-        tasks: Vec<Arc<Task>>,
+        tasks: Arc<[Arc<Task>]>,
         /// The task that is through when all of these are; `None` for tasks of the workflow itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<TaskIndex>,
@@ -88,51 +68,20 @@ pub enum Fact {
         task: TaskIndex,
         /// Which try.
         attempt: u32,
-        /// How.
-        #[serde(flatten)]
-        outcome: Outcome,
-        /// What it used.
-        usage: Usage,
-        /// What became of its standard output; `None` when it wrote nothing.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        stdout: Option<Box<Stream>>,
-        /// What became of its standard error; `None` when it wrote nothing.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        stderr: Option<Box<Stream>>,
-        /// How long it took to start it, in microseconds: from when a worker was asked for it until its program was
-        /// executed, or the process that calls its function was there; 0 where nobody measured that.
-        #[serde(default, skip_serializing_if = "is_none_us")]
-        start_us: u64,
         /// When the next attempt is due, in milliseconds since 1970; `None` where this one was the last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at_ms: Option<i64>,
-        /// How many processes it left behind, which were then ended (or let be, where the task may leave some).
-        #[serde(default, skip_serializing_if = "is_zero")]
-        left_behind: u32,
-        /// The last lines it wrote, as plain text, where it did not succeed.
-        #[serde(default, skip_serializing_if = "str::is_empty")]
-        last_lines: Box<str>,
-        /// What it gave, where that is recorded.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        value: Option<Arc<Kept>>,
+        /// How, and what is left of it.
+        #[serde(flatten)]
+        ended: Arc<Ended>,
     },
     /// A task need not run: what an earlier run recorded of it still holds.
     TaskReused {
         /// The task.
         task: TaskIndex,
-        /// The run that carried it out.
-        from: RunId,
-        /// How long it took there, in microseconds.
-        saved_us: u64,
-        /// What it depends on, as one hash, where that was compared.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        key: Option<Box<str>>,
-        /// The folder of its logs there, in the state folder.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        logs: Option<Box<str>>,
-        /// What it gave there, where that was recorded.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        value: Option<Arc<Kept>>,
+        /// What that is.
+        #[serde(flatten)]
+        reused: Arc<Reused>,
     },
     /// Somebody has to say whether a task need not run.
     ReuseAsked {
@@ -236,26 +185,58 @@ pub enum Fact {
     },
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_none_us(us: &u64) -> bool {
-    *us == 0
-}
-
 impl Fact {
     /// The artifact that it names, where it does.
     pub fn artifact(&self) -> Option<&str> {
         match self {
-            Self::AttemptEnded { value, .. } | Self::TaskReused { value, .. } => {
-                value.as_ref().and_then(|value| value.artifact())
-            }
+            Self::AttemptEnded { ended, .. } => ended.value.as_ref(),
+            Self::TaskReused { reused, .. } => reused.value.as_ref(),
             _ => None,
         }
+        .and_then(|value| value.artifact())
     }
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// Its id.
+    pub run: RunId,
+    /// The name of the workflow it executes.
+    pub workflow: String,
+    /// How many tasks may run at once.
+    pub max_concurrency: u32,
+    /// Whether nothing new starts after a failure.
+    pub fail_fast: bool,
+    /// Where and by what it runs.
+    pub origin: Box<Origin>,
+    /// What there is only so much of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<Resource>,
+    /// How long it may take in all, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// What chance is drawn from.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// What an earlier run recorded of a task that need not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reused {
+    /// The run that carried it out.
+    pub from: RunId,
+    /// How long it took there, in microseconds.
+    pub saved_us: u64,
+    /// What it depends on, as one hash, where that was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<str>>,
+    /// The folder of its logs there, in the state folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Box<str>>,
+    /// What it gave there, where that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Arc<Kept>>,
 }
 
 /// Where and by what a run was started.
@@ -376,6 +357,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_event_takes_little_room() {
+        assert!(size_of::<Event>() <= 64, "{}", size_of::<Event>());
+    }
+
+    use crate::outcome::{Outcome, Stream};
+
+    #[test]
     fn an_event_reads_as_one_flat_line() {
         let event = Event {
             seq: 3,
@@ -383,15 +371,12 @@ mod tests {
             fact: Fact::AttemptEnded {
                 task: TaskIndex(1),
                 attempt: 1,
-                outcome: Outcome::Failed { exit_code: 2 },
-                usage: Usage::default(),
-                stdout: None,
-                stderr: Some(Box::new(Stream { bytes: 5, kept_bytes: 5, error: None })),
-                start_us: 0,
                 retry_at_ms: None,
-                left_behind: 0,
-                last_lines: "boom".into(),
-                value: None,
+                ended: Arc::new(Ended {
+                    stderr: Some(Box::new(Stream { bytes: 5, kept_bytes: 5, error: None })),
+                    last_lines: "boom".into(),
+                    ..Ended::new(Outcome::Failed { exit_code: 2 })
+                }),
             },
         };
         let line = serde_json::to_string(&event).expect("serialises");

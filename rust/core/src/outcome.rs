@@ -1,7 +1,9 @@
 //! How an attempt ended, and what it used. The full space: there is no "other".
 
 use crate::ids::TaskIndex;
+use crate::value::Kept;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +156,61 @@ impl Outcome {
             Self::Lost { why } => format!("was lost: {why}"),
         }
     }
+}
+
+/// The end of an attempt: how, what it used, what it left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What became of its standard output; `None` when it wrote nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<Box<Stream>>,
+    /// What became of its standard error; `None` when it wrote nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<Box<Stream>>,
+    /// How long it took to start it, in microseconds: from when a worker was asked for it until its program was executed, or
+    /// the process that calls its function was there; 0 where nobody measured that.
+    #[serde(default, skip_serializing_if = "is_none_us")]
+    pub start_us: u64,
+    /// How many processes it left behind, which were then ended (or let be, where the task may leave some).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_behind: u32,
+    /// The last lines it wrote, as plain text, where it did not succeed.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub last_lines: Box<str>,
+    /// What it gave, where that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Arc<Kept>>,
+}
+
+impl Ended {
+    /// How, and nothing else.
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            usage: Usage::default(),
+            stdout: None,
+            stderr: None,
+            start_us: 0,
+            left_behind: 0,
+            last_lines: Box::default(),
+            value: None,
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_us(us: &u64) -> bool {
+    *us == 0
 }
 
 /// What an attempt used, as counted by the kernel for its first process and those it waited for.

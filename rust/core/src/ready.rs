@@ -2,6 +2,7 @@
 
 use crate::ids::TaskIndex;
 use crate::spec::{Claim, Policy, Resource};
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -41,24 +42,29 @@ impl Ready {
         self.class(policy).remove(&(Reverse(policy.priority), task));
     }
 
-    /// The first tasks that fit into what is free, in the order in which they should start; it is less by them afterwards.
+    /// Picks the first tasks that fit into what is free, in the order in which they should start; it is less by them afterwards.
     pub(crate) fn pick(
         &self,
+        picked: &mut Vec<TaskIndex>,
         slots: &mut usize,
-        use_of: &mut Use,
+        use_of: &mut Cow<'_, Use>,
         held_back: &HashSet<TaskIndex>,
         now_ms: i64,
-    ) -> Vec<TaskIndex> {
+    ) {
         let may_start = |place: &&Place| !held_back.contains(&place.1);
-        let mut picked = Vec::new();
         if let [class] = &self.classes[..]
             && class.claims.is_empty()
             && !class.slotless
         {
+            let before = picked.len();
             picked.extend(class.tasks.iter().filter(may_start).take(*slots).map(|(_, task)| *task));
-            *slots -= picked.len();
-            return picked;
+            *slots -= picked.len() - before;
+            return;
         }
+        if self.classes.is_empty() {
+            return;
+        }
+        let use_of = use_of.to_mut();
         let mut heads: Vec<_> = self
             .classes
             .iter()
@@ -70,7 +76,7 @@ impl Ready {
             });
             let first = fitting.filter_map(|(i, (_, tasks))| tasks.peek().map(|place| (**place, i))).min();
             let Some(((_, task), i)) = first else {
-                return picked;
+                return;
             };
             let (class, tasks) = &mut heads[i];
             tasks.next();

@@ -4,13 +4,14 @@ mod task;
 mod resume;
 mod fold;
 
-pub use task::{Ended, Reused, TaskState, TaskStatus};
+pub use task::{TaskState, TaskStatus};
 
-use crate::event::{CancelReason, Event, Fact, Origin, SkipReason, Verdict};
+use crate::event::{CancelReason, Created, Event, Fact, Origin, SkipReason, Verdict};
 use crate::graph::Graph;
 use crate::ids::{RunId, TaskIndex};
 use crate::ready::{Ready, Use, claims_of};
 use crate::spec::{Resource, Workflow};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
@@ -121,7 +122,7 @@ impl State {
     /// A run of a workflow that is only thought of: it has begun, and nothing has happened.
     pub fn thought_of(workflow: &Workflow) -> Self {
         let run = RunId::try_from("thought".to_owned()).expect("it has letters alone");
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run,
             workflow: workflow.name().to_owned(),
             max_concurrency: 1,
@@ -130,8 +131,8 @@ impl State {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        };
-        let declared = Fact::TasksDeclared { tasks: workflow.tasks().to_vec(), parent: None };
+        }));
+        let declared = Fact::TasksDeclared { tasks: workflow.tasks().into(), parent: None };
         let events = (0u64..).zip([created, declared]).map(|(seq, fact)| Event { seq, at_ms: 0, fact });
         Self::fold(&events.collect::<Vec<_>>())
     }
@@ -316,13 +317,14 @@ impl State {
         if free == 0 && self.counts.idle_slotless == 0 {
             return Vec::new();
         }
-        let mut use_of = self.use_of.clone();
+        let mut use_of = Cow::Borrowed(&self.use_of);
         let mut again = Ready::default();
         for task in self.to_try_again(now_ms) {
             again.insert(task, &self.tasks[task.usize()].spec.policy);
         }
-        let mut picked = again.pick(&mut free, &mut use_of, held_back, now_ms);
-        picked.extend(self.ready.pick(&mut free, &mut use_of, held_back, now_ms));
+        let mut picked = Vec::new();
+        again.pick(&mut picked, &mut free, &mut use_of, held_back, now_ms);
+        self.ready.pick(&mut picked, &mut free, &mut use_of, held_back, now_ms);
         picked
     }
 }
@@ -331,7 +333,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::decide::{Input, Report, decide, follow};
-    use crate::event::Fact;
+    use crate::event::{Fact, Reused};
     use crate::outcome::Outcome;
     use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
     use crate::value::{Encoding, Kept};
@@ -339,7 +341,7 @@ mod tests {
 
     /// A run of these tasks that has not begun.
     fn created(tasks: Vec<Arc<Task>>) -> Vec<Fact> {
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
             workflow: "w".to_owned(),
             max_concurrency: 9,
@@ -348,8 +350,8 @@ mod tests {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        };
-        vec![created, Fact::TasksDeclared { tasks, parent: None }]
+        }));
+        vec![created, Fact::TasksDeclared { tasks: tasks.into(), parent: None }]
     }
 
     fn task(action: &Action, policy: Policy) -> Arc<Task> {
@@ -514,7 +516,10 @@ mod tests {
         };
         say(&mut state, known, 0);
         let task = &state.tasks[1];
-        assert_eq!(task.reused.as_deref(), Some(&Reused { from, saved_us: 5, logs: None }));
+        assert_eq!(
+            task.reused.as_deref(),
+            Some(&Reused { from, saved_us: 5, key: None, logs: None, value: value.clone() })
+        );
         assert_eq!(task.ended.as_ref().map(|ended| &ended.value), Some(&value));
     }
 

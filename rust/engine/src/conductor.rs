@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::slots::Slots;
 use crate::timer::Timer;
 use dirigent_core::decide::{Input, decide, follow_within};
-use dirigent_core::event::{Event, Fact};
+use dirigent_core::event::{Created, Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::Action;
@@ -75,6 +75,8 @@ pub(crate) struct Conductor {
     timer_ms: Option<i64>,
     clock: Clock,
     state: Arc<State>,
+    /// Room for the events of a turn.
+    events: Vec<Event>,
     /// Tasks that may not start yet, since nobody knows how to carry them out.
     held_back: HashSet<TaskIndex>,
     closing: bool,
@@ -97,7 +99,7 @@ impl Shared {
         slots: Slots,
         secrets: Arc<Secrets>,
     ) -> Self {
-        let state = journal.with_recorded(|events| State::fold(events.iter().map(|event| &**event)));
+        let state = journal.with_recorded(|events| State::fold(events));
         Self(Arc::new_cyclic(|own| Podium {
             journal: Arc::clone(&journal),
             committing: Mutex::default(),
@@ -117,6 +119,7 @@ impl Shared {
                 timer_ms: None,
                 clock: Clock::start(),
                 state: Arc::new(state),
+                events: Vec::new(),
                 held_back: HashSet::new(),
                 closing: false,
                 failure: None,
@@ -212,7 +215,7 @@ impl Conductor {
     pub(crate) fn begin(&mut self, plan: Plan) {
         let (workflow, tasks) = plan.workflow.into_parts();
         let has_tasks = !tasks.is_empty();
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run: plan.run,
             workflow,
             max_concurrency: plan.max_concurrency,
@@ -221,8 +224,8 @@ impl Conductor {
             resources: plan.resources,
             timeout_ms: plan.timeout_ms,
             seed: plan.seed,
-        };
-        let declared = has_tasks.then_some(Fact::TasksDeclared { tasks, parent: None });
+        }));
+        let declared = has_tasks.then_some(Fact::TasksDeclared { tasks: tasks.into(), parent: None });
         let now_ms = self.clock.now_ms();
         self.record([created].into_iter().chain(declared).collect(), now_ms);
         for known in plan.known {
@@ -398,25 +401,28 @@ impl Conductor {
         }
         // With them: whoever commits may be quicker than this thread, and there may be no later commit.
         let done = facts.iter().filter_map(|fact| self.done_by(fact, now_ms)).collect();
-        for event in self.journal.append(facts, done, now_ms) {
+        let mut events = std::mem::take(&mut self.events);
+        self.journal.append(facts, done, now_ms, &mut events);
+        for event in events.drain(..) {
             Arc::make_mut(&mut self.state).apply(&event);
             if !self.journal.is_on_disk() {
                 self.pass_on(&event);
             }
         }
+        self.events = events;
     }
 
     /// What a task has done by a fact that depends on nothing but what its key says.
     fn done_by(&self, fact: &Fact, at_ms: i64) -> Option<Done> {
-        let Fact::AttemptEnded { task, attempt, outcome, usage, value, .. } = fact else { return None };
-        let it = self.state.task(*task).filter(|_| outcome.is_success())?;
+        let Fact::AttemptEnded { task, attempt, ended, .. } = fact else { return None };
+        let it = self.state.task(*task).filter(|_| ended.outcome.is_success())?;
         let (key, reuse) = (it.key.as_ref()?, it.spec.policy.reuse.as_ref()?);
-        value.as_ref().is_none_or(|value| value.is_kept()).then(|| Done {
+        ended.value.as_ref().is_none_or(|value| value.is_kept()).then(|| Done {
             key: Arc::clone(key),
             run: self.run.clone(),
             at_ms,
-            wall_us: usage.wall_us,
-            value: value.clone(),
+            wall_us: ended.usage.wall_us,
+            value: ended.value.clone(),
             logs: format!("runs/{}/{}", self.run, attempt_folder(*task, *attempt).display()),
             outputs: reuse.outputs.iter().map(|path| path.as_path().to_owned()).collect(),
         })
@@ -452,13 +458,9 @@ impl Conductor {
                     self.carry_out(*task, *attempt);
                 }
             }
-            Fact::AttemptEnded {
-                task,
-                attempt,
-                outcome: Outcome::Cancelled | Outcome::TimedOut { .. },
-                ..
-            } => {
-                if let Some(functions) = &self.functions {
+            Fact::AttemptEnded { task, attempt, ended, .. } => {
+                let is_given_up = matches!(ended.outcome, Outcome::Cancelled | Outcome::TimedOut { .. });
+                if let Some(functions) = self.functions.as_ref().filter(|_| is_given_up) {
                     functions.give_up(*task, *attempt);
                 }
             }
@@ -484,11 +486,10 @@ impl Conductor {
                     worker.asker().kill();
                 }
             }
-            Fact::RunCreated { .. }
+            Fact::RunCreated(_)
             | Fact::TasksDeclared { .. }
             | Fact::ConditionHeld { .. }
             | Fact::ActionSettled { .. }
-            | Fact::AttemptEnded { .. }
             | Fact::WaitStarted { .. }
             | Fact::WaitAnswered { .. }
             | Fact::WaitTimedOut { .. }

@@ -30,9 +30,9 @@ pub struct Journal {
 
 #[derive(Debug, Default)]
 struct Inner {
-    events: Vec<Arc<Event>>,
+    events: Vec<Event>,
     /// What is not on disk yet, and therefore not told.
-    pending: Vec<Arc<Event>>,
+    pending: Vec<Event>,
     /// What tasks have done by those, to be known with them.
     done: Vec<Done>,
     /// The place of the next event.
@@ -50,7 +50,7 @@ struct Inner {
 #[derive(Debug)]
 pub enum News {
     /// These events, in order, without a gap.
-    Events(Vec<Arc<Event>>),
+    Events(Vec<Event>),
     /// Nothing can be recorded for now, and so nothing goes on, for this reason. Told once.
     Stalled(Arc<str>),
     /// Nothing until the deadline.
@@ -73,18 +73,14 @@ pub(crate) enum Wanted {
 impl Journal {
     /// A journal that is kept on disk, and begins with what is there already.
     pub(crate) fn on_disk(writer: RunWriter, recorded: Vec<Event>) -> Self {
-        let inner = Inner {
-            next_seq: recorded.len() as u64,
-            events: recorded.into_iter().map(Arc::new).collect(),
-            ..Inner::default()
-        };
+        let inner = Inner { next_seq: recorded.len() as u64, events: recorded, ..Inner::default() };
         Self { inner: Mutex::new(inner), writer: Some(Mutex::new(Some(writer))), ..Self::default() }
     }
 
     /// Adds events that were recorded elsewhere.
     pub fn take_in(&self, events: Vec<Event>) {
         let mut inner = self.lock();
-        inner.events.extend(events.into_iter().map(Arc::new));
+        inner.events.extend(events);
         self.tell(inner);
     }
 
@@ -94,7 +90,7 @@ impl Journal {
     }
 
     /// Looks at what is recorded.
-    pub(crate) fn with_recorded<T>(&self, look: impl FnOnce(&[Arc<Event>]) -> T) -> T {
+    pub(crate) fn with_recorded<T>(&self, look: impl FnOnce(&[Event]) -> T) -> T {
         look(&self.lock().events)
     }
 
@@ -103,12 +99,12 @@ impl Journal {
         self.writer.is_some()
     }
 
-    /// Appends facts, with what tasks have done by them. In memory they are recorded at once; on disk with the next commit.
-    pub fn append(&self, facts: Vec<Fact>, done: Vec<Done>, at_ms: i64) -> Vec<Arc<Event>> {
+    /// Appends facts, with what tasks have done by them, and puts the events that they are into `new`. In memory they are
+    /// recorded at once; on disk with the next commit.
+    pub fn append(&self, facts: Vec<Fact>, done: Vec<Done>, at_ms: i64, new: &mut Vec<Event>) {
         let mut inner = self.lock();
         let first = inner.next_seq;
-        let new: Vec<Arc<Event>> =
-            (first..).zip(facts).map(|(seq, fact)| Arc::new(Event { seq, at_ms, fact })).collect();
+        new.extend((first..).zip(facts).map(|(seq, fact)| Event { seq, at_ms, fact }));
         inner.next_seq += new.len() as u64;
         if self.is_on_disk() {
             inner.pending.extend(new.iter().cloned());
@@ -122,11 +118,10 @@ impl Journal {
             inner.events.extend(new.iter().cloned());
             self.tell(inner);
         }
-        new
     }
 
     /// Writes what waits, and returns it: now it can be told. `counts` goes with the end of the run.
-    pub(crate) fn commit(&self, counts: impl FnOnce() -> String) -> Result<Vec<Arc<Event>>, JournalError> {
+    pub(crate) fn commit(&self, counts: impl FnOnce() -> String) -> Result<Vec<Event>, JournalError> {
         let Some(writer) = &self.writer else {
             return Ok(Vec::new());
         };
@@ -344,10 +339,10 @@ mod tests {
     #[test]
     fn a_late_reader_gets_everything_and_then_the_end() {
         let journal = Arc::new(Journal::default());
-        journal.append(vec![Fact::RunSuspended, Fact::RunContinued], Vec::new(), 5);
+        journal.append(vec![Fact::RunSuspended, Fact::RunContinued], Vec::new(), 5, &mut Vec::new());
         let mut feed = Feed::new(Arc::clone(&journal), 1);
         let News::Events(events) = feed.next(None) else { panic!("no events") };
-        assert_eq!(*events[0], Event { seq: 1, at_ms: 5, fact: Fact::RunContinued });
+        assert_eq!(events[0], Event { seq: 1, at_ms: 5, fact: Fact::RunContinued });
         assert!(matches!(feed.next(Some(Instant::now())), News::Quiet));
         journal.close();
         assert!(matches!(feed.next(None), News::End));
@@ -357,12 +352,13 @@ mod tests {
     fn a_paced_reader_rests_between_events_but_hears_of_the_end_at_once() {
         let journal = Arc::new(Journal::default());
         let mut feed = Feed::new(Arc::clone(&journal), 0).paced(Duration::from_secs(3600));
-        journal.append(vec![Fact::RunSuspended], Vec::new(), 5);
+        journal.append(vec![Fact::RunSuspended], Vec::new(), 5, &mut Vec::new());
         assert!(matches!(feed.next(None), News::Events(events) if events.len() == 1));
         let closer = std::thread::spawn({
             let journal = Arc::clone(&journal);
             move || {
-                journal.append(vec![Fact::RunContinued, Fact::RunSuspended], Vec::new(), 6);
+                let facts = vec![Fact::RunContinued, Fact::RunSuspended];
+                journal.append(facts, Vec::new(), 6, &mut Vec::new());
                 journal.close();
             }
         });

@@ -2,9 +2,9 @@
 
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
-use dirigent_core::event::{Event, Fact, Origin};
+use dirigent_core::event::{Created, Event, Fact, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use dirigent_core::value::{Encoding, Kept};
 use dirigent_journal::store::Durability;
 use dirigent_journal::{Holder, Store};
@@ -14,8 +14,8 @@ use std::time::Instant;
 const EVENTS: u64 = 200_000;
 const GROUP: usize = 1_000;
 
-fn events() -> Vec<Arc<Event>> {
-    let created = Fact::RunCreated {
+fn events() -> Vec<Event> {
+    let created = Fact::RunCreated(Box::new(Created {
         run: RunId::try_from("measured".to_owned()).expect("an id"),
         workflow: "measured".to_owned(),
         max_concurrency: 1,
@@ -24,7 +24,7 @@ fn events() -> Vec<Arc<Event>> {
         resources: Vec::new(),
         timeout_ms: None,
         seed: 0,
-    };
+    }));
     let task = |seq: u64| TaskIndex((seq / 2) as u32);
     let fact = |seq: u64| match seq {
         0 => created.clone(),
@@ -32,21 +32,21 @@ fn events() -> Vec<Arc<Event>> {
         seq => Fact::AttemptEnded {
             task: task(seq),
             attempt: 1,
-            outcome: Outcome::Returned,
-            usage: Usage { wall_us: seq % 1000, ..Usage::default() },
-            stdout: None,
-            stderr: None,
-            start_us: 0,
             retry_at_ms: None,
-            left_behind: 0,
-            last_lines: Box::default(),
-            value: Some(Arc::new(Kept::Inline { encoding: Encoding::Json, text: seq.to_string().into() })),
+            ended: Arc::new(Ended {
+                usage: Usage { wall_us: seq % 1000, ..Usage::default() },
+                value: Some(Arc::new(Kept::Inline {
+                    encoding: Encoding::Json,
+                    text: seq.to_string().into(),
+                })),
+                ..Ended::new(Outcome::Returned)
+            }),
         },
     };
-    (0..EVENTS).map(|seq| Arc::new(Event { seq, at_ms: 1_700_000_000_000, fact: fact(seq) })).collect()
+    (0..EVENTS).map(|seq| Event { seq, at_ms: 1_700_000_000_000, fact: fact(seq) }).collect()
 }
 
-fn ours(durability: Durability, events: &[Arc<Event>]) -> f64 {
+fn ours(durability: Durability, events: &[Event]) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(Store::open(folder.path()).expect("a store"));
     let run = RunId::try_from("measured".to_owned()).expect("an id");
@@ -58,7 +58,7 @@ fn ours(durability: Durability, events: &[Arc<Event>]) -> f64 {
     EVENTS as f64 / began.elapsed().as_secs_f64()
 }
 
-fn bare(synced: bool, events: &[Arc<Event>]) -> f64 {
+fn bare(synced: bool, events: &[Event]) -> f64 {
     let folder = tempfile::tempdir().expect("a folder");
     let mut database = rusqlite::Connection::open(folder.path().join("bare.db")).expect("a database");
     database.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).expect("set");

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
-use dirigent_core::event::{Event, Fact, Origin, Verdict};
+use dirigent_core::event::{Created, Event, Fact, Origin, Verdict};
 use dirigent_core::ids::RunId;
 use dirigent_journal::store::Durability;
 use dirigent_journal::{Holder, Reader, Store};
@@ -11,8 +11,8 @@ use std::time::Instant;
 
 const RUNS: usize = 100_000;
 
-fn events(run: &RunId) -> Vec<Arc<Event>> {
-    let created = Fact::RunCreated {
+fn events(run: &RunId) -> Vec<Event> {
+    let created = Fact::RunCreated(Box::new(Created {
         run: run.clone(),
         workflow: "measured".to_owned(),
         max_concurrency: 1,
@@ -21,10 +21,10 @@ fn events(run: &RunId) -> Vec<Arc<Event>> {
         resources: Vec::new(),
         timeout_ms: None,
         seed: 0,
-    };
+    }));
     let ended = Fact::RunEnded { verdict: Verdict::Succeeded, strays: 0, survivors: Vec::new() };
     let numbered = (0..).zip([created, ended]);
-    numbered.map(|(seq, fact)| Arc::new(Event { seq, at_ms: 1_700_000_000_000, fact })).collect()
+    numbered.map(|(seq, fact)| Event { seq, at_ms: 1_700_000_000_000, fact }).collect()
 }
 
 fn main() {

@@ -8,7 +8,6 @@ use dirigent_core::event::Event;
 use dirigent_core::ids::RunId;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Bodies shorter than this stay readable as they are.
 const PACK_FROM_BYTES: usize = 512;
@@ -47,10 +46,10 @@ pub(crate) fn follow(before: &Hash, plain: &[u8]) -> Hash {
 }
 
 /// Events as JSON, one a line.
-pub(crate) fn lines(events: &[Arc<Event>]) -> Vec<u8> {
+pub(crate) fn lines(events: &[Event]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 192);
     for event in events {
-        serde_json::to_writer(&mut lines, &**event).expect("an event has keys of text, and memory takes all");
+        serde_json::to_writer(&mut lines, event).expect("an event has keys of text, and memory takes all");
         lines.push(b'\n');
     }
     lines
@@ -113,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_packed_reads_back_small_and_large() {
         for count in [1, 1000] {
-            let event = |seq| Arc::new(Event { seq, at_ms: 7, fact: Fact::RunSuspended });
+            let event = |seq| Event { seq, at_ms: 7, fact: Fact::RunSuspended };
             let events: Vec<_> = (5..5 + count).map(event).collect();
             let plain = lines(&events);
             let group = pack(5, plain.clone(), &[0; 32]);
@@ -122,7 +121,7 @@ mod tests {
             let back = unpack(group.codec as i64, group.body).expect("unpacks");
             assert_eq!(follow(&[0; 32], &back), group.hash);
             let back = parse(&back, 5, Path::new("journal.db")).expect("parses");
-            assert!(back.iter().eq(events.iter().map(|event| &**event)));
+            assert!(back.iter().eq(&events));
         }
     }
 

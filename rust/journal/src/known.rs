@@ -231,7 +231,8 @@ pub(crate) fn note(
 
 /// Has what a run used again stay for as long as that run does; not every time, since to write costs more than to look.
 pub(crate) fn renew(transaction: &Transaction<'_>, number: i64, fact: &Fact) -> rusqlite::Result<()> {
-    let Fact::TaskReused { key: Some(key), .. } = fact else { return Ok(()) };
+    let Fact::TaskReused { reused, .. } = fact else { return Ok(()) };
+    let Some(key) = &reused.key else { return Ok(()) };
     let renewed = transaction
         .prepare_cached("UPDATE known SET run = ?2 WHERE key = ?1 AND run <= ?2 - ?3")?
         .execute(params![&**key, number, RENEWED_AFTER])?;

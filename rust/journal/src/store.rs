@@ -347,7 +347,7 @@ impl RunWriter {
     /// The database refuses; where [`JournalError::is_full`], the same can be tried again.
     pub fn append(
         &mut self,
-        events: &[Arc<Event>],
+        events: &[Event],
         done: &[Done],
         counts: Option<&str>,
     ) -> Result<(), JournalError> {
@@ -356,8 +356,7 @@ impl RunWriter {
         };
         debug_assert_eq!(first.seq, self.next_seq, "events are numbered without gaps");
         let group = group::pack(first.seq, group::lines(events), &self.head);
-        let wants_sync =
-            self.durability == Durability::Power || events.iter().any(|event| is_promised(event));
+        let wants_sync = self.durability == Durability::Power || events.iter().any(is_promised);
         let artifacts = events.iter().filter_map(|event| event.fact.artifact());
         let done = self.store.with_outputs(done)?;
         // An event that survives a cut of power has its value.
@@ -375,10 +374,10 @@ impl RunWriter {
             let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let number = match (number, &first.fact) {
                 (Some(number), _) => number,
-                (None, Fact::RunCreated { run, workflow, .. }) => {
+                (None, Fact::RunCreated(created)) => {
                     transaction.execute(
                         "INSERT INTO runs (id, workflow, created_at_ms) VALUES (?1, ?2, ?3)",
-                        params![run.as_str(), workflow, first.at_ms],
+                        params![created.run.as_str(), created.workflow, first.at_ms],
                     )?;
                     let number = transaction.last_insert_rowid();
                     if let Some(actor) = imported {
@@ -430,11 +429,8 @@ impl RunWriter {
                     )?;
                 }
             }
-            let is_head = |event: &Arc<Event>| {
-                matches!(
-                    event.fact,
-                    Fact::RunCreated { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
-                )
+            let is_head = |event: &Event| {
+                matches!(event.fact, Fact::RunCreated(_) | Fact::RunResumed { .. } | Fact::RunEnded { .. })
             };
             if events.iter().any(is_head) {
                 seal::RUNS.close(&transaction, &number)?;
@@ -493,17 +489,17 @@ impl RunWriter {
 fn is_promised(event: &Event) -> bool {
     matches!(
         event.fact,
-        Fact::RunCreated { .. } | Fact::WaitAnswered { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
+        Fact::RunCreated(_) | Fact::WaitAnswered { .. } | Fact::RunResumed { .. } | Fact::RunEnded { .. }
     )
 }
 
 /// Sees that what an attempt wrote is on the disk itself.
 fn secure_logs(run_folder: &Path, fact: &Fact) -> Result<(), JournalError> {
-    let Fact::AttemptEnded { task, attempt, stdout, stderr, .. } = fact else {
+    let Fact::AttemptEnded { task, attempt, ended, .. } = fact else {
         return Ok(());
     };
     let folder = run_folder.join(attempt_folder(*task, *attempt));
-    let streams = [(stdout, "stdout.log"), (stderr, "stderr.log")];
+    let streams = [(&ended.stdout, "stdout.log"), (&ended.stderr, "stderr.log")];
     let mut logs = streams.iter().filter(|(stream, _)| stream.is_some()).peekable();
     if logs.peek().is_some() {
         logs.try_for_each(|(_, name)| sync(&folder.join(name)))?;

@@ -27,7 +27,7 @@ pub(crate) fn run_profile(py: Python<'_>, session: &Session) -> PyResult<(String
             }
             None => Vec::new(),
         };
-        let profile = Profile::new(events.iter().map(|event| &**event), &earlier)
+        let profile = Profile::new(&events, &earlier)
             .ok_or_else(|| CliError::Nothing { message: "the run has not begun".to_owned(), hint: None })?;
         let json = serde_json::to_string(&profile).expect("what is told has text keys");
         Ok((json, profile.text(COLUMNS)))

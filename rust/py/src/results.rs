@@ -4,9 +4,9 @@ use crate::fault::{misused, raised};
 use crate::plain::to_python;
 use dirigent_cli::fault::CliError;
 use dirigent_cli::record;
-use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::event::{Created, Event, Fact, Origin, SkipReason, Verdict};
 use dirigent_core::ids::{RunId, TaskIndex};
-use dirigent_core::outcome::{Outcome, Stream, Usage};
+use dirigent_core::outcome::{Ended, Outcome, Stream, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::state::State;
 use dirigent_core::text::plain_output;
@@ -79,7 +79,7 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
     let origin = Origin { version: dirigent_cli::VERSION.to_owned(), ..Origin::default() };
     events.tell(
         began,
-        Fact::RunCreated {
+        Fact::RunCreated(Box::new(Created {
             run,
             workflow: "scripts".to_owned(),
             max_concurrency: 1,
@@ -88,7 +88,7 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        },
+        })),
     );
     events.tell(
         began,
@@ -112,20 +112,20 @@ fn as_run(results: &[ScriptResult], run: RunId) -> State {
             Fact::AttemptEnded {
                 task,
                 attempt: 1,
-                outcome,
-                usage: Usage {
-                    wall_us: micros(result.execution_time),
-                    user_us: micros(result.user_time),
-                    system_us: micros(result.system_time),
-                    peak_memory_bytes: result.peak_memory_bytes,
-                },
-                stdout: stream(&result.stdout),
-                stderr: stream(&result.stderr),
-                start_us: 0,
                 retry_at_ms: None,
-                left_behind: result.left_behind,
-                last_lines: last_lines.into(),
-                value: None,
+                ended: Arc::new(Ended {
+                    usage: Usage {
+                        wall_us: micros(result.execution_time),
+                        user_us: micros(result.user_time),
+                        system_us: micros(result.system_time),
+                        peak_memory_bytes: result.peak_memory_bytes,
+                    },
+                    stdout: stream(&result.stdout),
+                    stderr: stream(&result.stderr),
+                    left_behind: result.left_behind,
+                    last_lines: last_lines.into(),
+                    ..Ended::new(outcome)
+                }),
             },
         );
     }

@@ -2,8 +2,8 @@
 
 #![allow(clippy::print_stdout, reason = "it prints what it measured")]
 
-use dirigent_core::event::{Event, Fact, Origin, Verdict};
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::event::{Created, Event, Fact, Origin, Verdict};
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use dirigent_core::spec::{Action, Policy, Task};
 use dirigent_core::{RunId, TaskIndex};
 use dirigent_report::Profile;
@@ -29,7 +29,7 @@ fn main() {
             policy: Arc::clone(&policy),
         })
     };
-    let created = Fact::RunCreated {
+    let created = Fact::RunCreated(Box::new(Created {
         run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
         workflow: "big".to_owned(),
         max_concurrency: WORKERS,
@@ -38,7 +38,7 @@ fn main() {
         resources: Vec::new(),
         timeout_ms: None,
         seed: 0,
-    };
+    }));
     let mut facts =
         vec![(0, created), (0, Fact::TasksDeclared { tasks: (0..count).map(task).collect(), parent: None })];
     for i in 0..count {
@@ -49,15 +49,11 @@ fn main() {
             Fact::AttemptEnded {
                 task: TaskIndex(i),
                 attempt: 1,
-                outcome: Outcome::Returned,
-                usage: Usage { wall_us: 10_000, ..Usage::default() },
-                stdout: None,
-                stderr: None,
-                start_us: 0,
                 retry_at_ms: None,
-                left_behind: 0,
-                last_lines: Box::default(),
-                value: None,
+                ended: Arc::new(Ended {
+                    usage: Usage { wall_us: 10_000, ..Usage::default() },
+                    ..Ended::new(Outcome::Returned)
+                }),
             },
         ));
     }

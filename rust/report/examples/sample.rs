@@ -2,8 +2,8 @@
 //! FOLDER [TASKS [failing]]`. With twelve tasks, which is the default, every way to end occurs; with more, they repeat, and few
 //! fail; with `failing` all do that can, each with lines of its own.
 
-use dirigent_core::event::{Event, Fact, Origin, SkipReason, Source, Verdict};
-use dirigent_core::outcome::{Outcome, Stream, Usage};
+use dirigent_core::event::{Created, Event, Fact, Origin, Reused, SkipReason, Source, Verdict};
+use dirigent_core::outcome::{Ended, Outcome, Stream, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
@@ -91,7 +91,7 @@ fn events(count: usize, all_fail: bool) -> Vec<Event> {
     let kinds = made();
     let mut facts = vec![(
         0,
-        Fact::RunCreated {
+        Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("0199c2f4-7b1e-7000-8000-000000000001".to_owned()).expect("a valid id"),
             workflow: "nightly".to_owned(),
             max_concurrency: LANES as u32,
@@ -114,7 +114,7 @@ fn events(count: usize, all_fail: bool) -> Vec<Event> {
                     files: Vec::new(),
                 })),
             }),
-        },
+        })),
     )];
     // In a large run only the first of a thousand fails.
     let kind = |i: usize| match i % kinds.len() {
@@ -148,8 +148,8 @@ fn events(count: usize, all_fail: bool) -> Vec<Event> {
                 if i % 12 == 10 {
                     let from = RunId::try_from("0199c2f4-7b1e-7000-8000-000000000000".to_owned());
                     let from = from.expect("a valid id");
-                    let reused =
-                        Fact::TaskReused { task, from, saved_us: 95_000, key: None, logs: None, value: None };
+                    let reused = Reused { from, saved_us: 95_000, key: None, logs: None, value: None };
+                    let reused = Fact::TaskReused { task, reused: Arc::new(reused) };
                     facts.push((lanes[lane] as i64, reused));
                     continue;
                 }
@@ -197,20 +197,21 @@ fn ended(task: TaskIndex, attempt: u32, outcome: &Outcome, wall_ms: u64, last_li
     Fact::AttemptEnded {
         task,
         attempt,
-        outcome: outcome.clone(),
-        usage: Usage {
-            wall_us: wall_ms * 1_000,
-            user_us: wall_ms * 700,
-            system_us: wall_ms * 45,
-            peak_memory_bytes: if started { (21 << 20) + (wall_ms << 14) } else { 0 },
-        },
-        stdout: started.then(|| stream(bytes)),
-        stderr: (!last_lines.is_empty()).then(|| stream(last_lines.len() as u64)),
-        start_us: if started { 4_000 + wall_ms * 20 } else { 0 },
         retry_at_ms: None,
-        left_behind: u32::from(task.0 == 6),
-        last_lines: last_lines.into(),
-        value: None,
+        ended: Arc::new(Ended {
+            usage: Usage {
+                wall_us: wall_ms * 1_000,
+                user_us: wall_ms * 700,
+                system_us: wall_ms * 45,
+                peak_memory_bytes: if started { (21 << 20) + (wall_ms << 14) } else { 0 },
+            },
+            stdout: started.then(|| stream(bytes)),
+            stderr: (!last_lines.is_empty()).then(|| stream(last_lines.len() as u64)),
+            start_us: if started { 4_000 + wall_ms * 20 } else { 0 },
+            left_behind: u32::from(task.0 == 6),
+            last_lines: last_lines.into(),
+            ..Ended::new(outcome.clone())
+        }),
     }
 }
 

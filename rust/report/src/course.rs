@@ -110,7 +110,7 @@ impl Course {
         for event in events {
             let before_ms = last_ms.unwrap_or(event.at_ms);
             match &event.fact {
-                Fact::RunCreated { .. } => stood_ms = event.at_ms,
+                Fact::RunCreated(_) => stood_ms = event.at_ms,
                 Fact::RunSuspended => stopped_since = Some(event.at_ms),
                 Fact::RunContinued => {
                     stood_ms += stopped_since.take().map_or(0, |since_ms| event.at_ms - since_ms);
@@ -146,9 +146,9 @@ impl Course {
         taken: &mut Taken,
     ) {
         let about = match &event.fact {
-            Fact::RunCreated { resources, .. } => {
-                let count = resources.len();
-                self.resources.clone_from(resources);
+            Fact::RunCreated(created) => {
+                let count = created.resources.len();
+                self.resources.clone_from(&created.resources);
                 self.full_ms = vec![0; count];
                 (taken.held, taken.least) = (vec![0; count], vec![0; count]);
                 taken.full_since_ms = vec![None; count];
@@ -181,10 +181,10 @@ impl Course {
                 open.insert(*task, self.begin(*task, Doing::Waiting, moment));
                 return;
             }
-            Fact::AttemptEnded { task, usage, retry_at_ms, .. } => {
+            Fact::AttemptEnded { task, retry_at_ms, ended, .. } => {
                 let retry_ms = retry_at_ms.map(|at_ms| moment.ms + at_ms - event.at_ms);
                 if let Some(at) = self.lanes[task.usize()].spans.last() {
-                    (self.spans[*at].usage, self.spans[*at].retry_ms) = (*usage, retry_ms);
+                    (self.spans[*at].usage, self.spans[*at].retry_ms) = (ended.usage, retry_ms);
                 }
                 task
             }

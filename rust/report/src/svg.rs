@@ -162,11 +162,7 @@ struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    fn new(
-        drawing: &'a Drawing,
-        is_on_page: bool,
-        place: impl FnOnce(Graph) -> (Layout, Direction),
-    ) -> Self {
+    fn new(drawing: &'a Drawing, is_on_page: bool, place: impl FnOnce(Graph) -> (Layout, Direction)) -> Self {
         let graph = Graph {
             sizes: sizes(drawing),
             inside: drawing.nodes.iter().map(|node| node.inside).collect(),

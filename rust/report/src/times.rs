@@ -119,14 +119,15 @@ impl Times {
                     self.reused.push((*task, at_ms));
                     continue;
                 }
-                Fact::AttemptEnded { task, outcome, retry_at_ms, usage, start_us, .. } => {
+                Fact::AttemptEnded { task, retry_at_ms, ended, .. } => {
                     if let Some(span) = open.get(task).and_then(|place| self.spans.get_mut(*place)) {
-                        span.start_us = *start_us;
+                        span.start_us = ended.start_us;
                         // A function in a thread has no figures of its own.
+                        let usage = &ended.usage;
                         let is_counted = usage.peak_memory_bytes > 0;
                         span.cpu_us = is_counted.then_some(usage.user_us + usage.system_us);
                     }
-                    (*task, Some((outcome, retry_at_ms.map(&after))))
+                    (*task, Some((&ended.outcome, retry_at_ms.map(&after))))
                 }
                 Fact::WaitAnswered { task, .. }
                 | Fact::WaitTimedOut { task }

@@ -2,7 +2,9 @@
 
 mod made;
 
-use dirigent_report::layout::{Area, Direction, Effort, Graph, Layout, Ordered, Point, Size, Spacing, layout};
+use dirigent_report::layout::{
+    Area, Direction, Effort, Graph, Layout, Ordered, Point, Size, Spacing, layout,
+};
 use proptest::prelude::*;
 
 const SPACING: Spacing = Spacing { nodes: 10.0, layers: 30.0, padding: 8.0, heading: 20.0 };

@@ -1,8 +1,8 @@
 //! Where the time of made-up runs went, to the millisecond.
 
 use dirigent_core::decide::{Input, Report, decide, follow};
-use dirigent_core::event::{Event, Fact, Origin};
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::event::{Created, Event, Fact, Origin};
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use dirigent_core::spec::{Action, Claim, Policy, Resource, Retry, Task};
 use dirigent_core::{RunId, State, TaskIndex};
 use dirigent_report::profile::{About, After, Earlier, Profile, Spent};
@@ -34,7 +34,7 @@ fn conducted(
     change: fn(usize, &mut Policy),
 ) -> Vec<Event> {
     let mut run = Conducted { state: State::default(), events: Vec::new(), now_ms: 0 };
-    run.tell(Fact::RunCreated {
+    run.tell(Fact::RunCreated(Box::new(Created {
         run: RunId::try_from("r1".to_owned()).expect("a valid id"),
         workflow: "nightly".to_owned(),
         max_concurrency: workers,
@@ -43,7 +43,7 @@ fn conducted(
         resources: resources.to_vec(),
         timeout_ms: None,
         seed: 0,
-    });
+    })));
     let task = |(at, (name, needs, took)): (usize, &Made<'_>)| {
         let retry = Retry {
             max_attempts: took.len() as u32,
@@ -368,7 +368,7 @@ fn function(name: &str, needs: &[u32], policy: &Policy) -> Arc<Task> {
 }
 
 fn created(workers: u32) -> Fact {
-    Fact::RunCreated {
+    Fact::RunCreated(Box::new(Created {
         run: RunId::try_from("r1".to_owned()).expect("a valid id"),
         workflow: "grows".to_owned(),
         max_concurrency: workers,
@@ -377,7 +377,7 @@ fn created(workers: u32) -> Fact {
         resources: Vec::new(),
         timeout_ms: None,
         seed: 0,
-    }
+    }))
 }
 
 fn started(task: u32) -> Fact {
@@ -388,15 +388,8 @@ fn returned(task: u32) -> Fact {
     Fact::AttemptEnded {
         task: TaskIndex(task),
         attempt: 1,
-        outcome: Outcome::Returned,
-        usage: Usage::default(),
-        stdout: None,
-        stderr: None,
-        start_us: 0,
         retry_at_ms: None,
-        left_behind: 0,
-        last_lines: Box::default(),
-        value: None,
+        ended: Arc::new(Ended::new(Outcome::Returned)),
     }
 }
 
@@ -421,12 +414,12 @@ fn growing() -> Vec<(i64, Fact)> {
     let of_m = vec![function("m[0]", &[], &plain), function("m[1]", &[5], &plain)];
     vec![
         (0, created(2)),
-        (0, Fact::TasksDeclared { tasks, parent: None }),
+        (0, Fact::TasksDeclared { tasks: tasks.into(), parent: None }),
         (0, started(0)),
         (0, started(1)),
-        (100, Fact::TasksDeclared { tasks: of_n, parent: Some(TaskIndex(1)) }),
+        (100, Fact::TasksDeclared { tasks: of_n.into(), parent: Some(TaskIndex(1)) }),
         (100, started(3)),
-        (200, Fact::TasksDeclared { tasks: of_m, parent: Some(TaskIndex(0)) }),
+        (200, Fact::TasksDeclared { tasks: of_m.into(), parent: Some(TaskIndex(0)) }),
         (200, started(5)),
         (500, returned(3)),
         (500, Fact::WaitStarted { task: TaskIndex(4) }),
@@ -471,7 +464,7 @@ fn tasks_declared_by_a_program_as_it_goes_are_not_simulated() {
     let mut facts = growing();
     let late = vec![function("late", &[], &Policy::default())];
     facts.truncate(facts.len() - 1);
-    facts.insert(15, (1600, Fact::TasksDeclared { tasks: late, parent: None }));
+    facts.insert(15, (1600, Fact::TasksDeclared { tasks: late.into(), parent: None }));
     facts.push((1700, started(7)));
     facts.push((1800, returned(7)));
     facts.push((
@@ -496,7 +489,7 @@ fn an_approval_is_a_step_and_a_wait_that_no_worker_shortens() {
     let tasks = vec![function("a", &[], &Policy::default()), Arc::new(approval)];
     let it = profile(&told(vec![
         (0, created(1)),
-        (0, Fact::TasksDeclared { tasks, parent: None }),
+        (0, Fact::TasksDeclared { tasks: tasks.into(), parent: None }),
         (0, started(0)),
         (100, returned(0)),
         (100, Fact::WaitStarted { task: TaskIndex(1) }),
@@ -536,8 +529,8 @@ fn tasks_that_are_shorter_than_what_is_around_them_are_not_simulated() {
     let made: [Made<'_>; 2] = [("a", &[], &[1000]), ("b", &[0], &[1000])];
     let mut events = conducted(&made, 2, &[], plain);
     for event in &mut events {
-        if let Fact::AttemptEnded { usage, .. } = &mut event.fact {
-            usage.wall_us = 499_000;
+        if let Fact::AttemptEnded { ended, .. } = &mut event.fact {
+            Arc::make_mut(ended).usage.wall_us = 499_000;
         }
     }
     let it = profile(&events);

@@ -1,7 +1,7 @@
 //! Reports of made-up runs, as whoever asks for one sees them.
 
-use dirigent_core::event::{CancelReason, Event, Fact, Origin, SkipReason, Verdict};
-use dirigent_core::outcome::{Outcome, Stream, Usage};
+use dirigent_core::event::{CancelReason, Created, Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::outcome::{Ended, Outcome, Stream, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Script, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::{RunId, State, TaskIndex};
@@ -42,9 +42,9 @@ fn run(
     let origin = Origin { root: Some(OsText::from("/srv")), utc_offset_min: 60, ..Origin::default() };
     let run = RunId::try_from("r1".to_owned()).expect("a valid id");
     let workflow = "etl".to_owned();
-    let tasks = (0..fates.len()).map(|i| Arc::new(task(name(i)))).collect();
+    let tasks: Vec<_> = (0..fates.len()).map(|i| Arc::new(task(name(i)))).collect();
     let mut facts = vec![
-        Fact::RunCreated {
+        Fact::RunCreated(Box::new(Created {
             run,
             workflow,
             max_concurrency: 2,
@@ -53,8 +53,8 @@ fn run(
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        },
-        Fact::TasksDeclared { tasks, parent: None },
+        })),
+        Fact::TasksDeclared { tasks: tasks.into(), parent: None },
     ];
     for (task, fate) in (0u32..).map(TaskIndex).zip(fates) {
         match fate.clone() {
@@ -64,24 +64,22 @@ fn run(
                 facts.push(Fact::AttemptEnded {
                     task,
                     attempt: 1,
-                    value: None,
-                    last_lines: if outcome.is_success() {
-                        Box::default()
-                    } else {
-                        format!("```\n{EVIL}").into()
-                    },
-                    outcome,
-                    usage: Usage {
-                        wall_us: 1_000_000,
-                        user_us: 250_000,
-                        system_us: 0,
-                        peak_memory_bytes: 1 << 20,
-                    },
-                    stdout: Some(Box::new(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None })),
-                    stderr: None,
-                    start_us: 0,
                     retry_at_ms: None,
-                    left_behind: 0,
+                    ended: Arc::new(Ended {
+                        last_lines: if outcome.is_success() {
+                            Box::default()
+                        } else {
+                            format!("```\n{EVIL}").into()
+                        },
+                        usage: Usage {
+                            wall_us: 1_000_000,
+                            user_us: 250_000,
+                            system_us: 0,
+                            peak_memory_bytes: 1 << 20,
+                        },
+                        stdout: Some(Box::new(Stream { bytes: 1 << 30, kept_bytes: 1 << 26, error: None })),
+                        ..Ended::new(outcome)
+                    }),
                 });
             }
         }
@@ -151,7 +149,10 @@ fn every_way_to_end_has_its_place_among_the_five_of_a_script() {
 fn a_run_that_was_broken_off_has_no_success_in_it() {
     let mut state = run(&[Ok(Outcome::Succeeded { exit_code: 0 })], |_| "a.py".to_owned(), None);
     let next = |seq, fact| Event { seq, at_ms: 1_700_000_010_000, fact };
-    state.apply(&next(4, Fact::TasksDeclared { tasks: vec![task("b.py".to_owned()).into()], parent: None }));
+    state.apply(&next(
+        4,
+        Fact::TasksDeclared { tasks: [task("b.py".to_owned()).into()].into(), parent: None },
+    ));
     state.apply(&next(5, Fact::AttemptStarted { task: TaskIndex(1), attempt: 1 }));
     assert!(render(&state, Format::Md).contains("has not ended: 1 of 2 tasks completed"));
     assert!(render(&state, Format::Html).contains("Not ended"));
@@ -263,15 +264,12 @@ fn a_page_stays_small_where_nearly_all_tasks_failed_with_lines_of_their_own() {
             let ended = Fact::AttemptEnded {
                 task,
                 attempt: 2,
-                outcome: Outcome::Failed { exit_code: 1 },
-                usage: Usage::default(),
-                stdout: None,
-                stderr: Some(Box::new(Stream { bytes: 4000, kept_bytes: 4000, error: None })),
-                start_us: 0,
                 retry_at_ms: None,
-                left_behind: 0,
-                last_lines: format!("{lines}task {task} gave up").into(),
-                value: None,
+                ended: Arc::new(Ended {
+                    stderr: Some(Box::new(Stream { bytes: 4000, kept_bytes: 4000, error: None })),
+                    last_lines: format!("{lines}task {task} gave up").into(),
+                    ..Ended::new(Outcome::Failed { exit_code: 1 })
+                }),
             };
             for fact in [Fact::AttemptStarted { task, attempt: 2 }, ended] {
                 run.apply(&Event { seq: 0, at_ms: 1_700_000_000_000 + i64::from(task.0) * 900, fact });

@@ -16,7 +16,6 @@ use dirigent_journal::{Artifacts, Reader, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -109,7 +108,6 @@ fn take_in(text: &str, path: &Path, state_dir: &Path) -> Result<RunId, CliError>
         }
     }
     let counts = counts(&State::fold(&events));
-    let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
     let me = holder();
     let actor = format!("process {} on {}", me.pid, me.host);
     let mut writer = store.begin(&head.id, Durability::Power, &me)?.imported_by(&actor);

@@ -132,7 +132,7 @@ fn waits(state: &State, events: &[Event], task: TaskIndex, it: &TaskState) -> Op
 /// Its attempts, where there was more than one.
 fn attempts(events: &[Event], task: TaskIndex) -> Vec<String> {
     let ended = |event: &Event| match &event.fact {
-        Fact::AttemptEnded { task: its, attempt, outcome, retry_at_ms, .. } if *its == task => {
+        Fact::AttemptEnded { task: its, attempt, retry_at_ms, ended } if *its == task => {
             let next = match retry_at_ms {
                 Some(at_ms) => format!(
                     "; the next one was due {} later",
@@ -140,7 +140,7 @@ fn attempts(events: &[Event], task: TaskIndex) -> Vec<String> {
                 ),
                 None => String::new(),
             };
-            Some(format!("attempt {attempt} {}{next}", outcome.sentence()))
+            Some(format!("attempt {attempt} {}{next}", ended.outcome.sentence()))
         }
         Fact::ValueLost { task: its, why } if *its == task => {
             Some(format!("it was carried out again: {why}"))

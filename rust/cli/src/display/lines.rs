@@ -80,7 +80,7 @@ impl Scrolling {
                 let _ = writeln!(self.text, "? {} waits for an answer", name(*task));
             }
             Fact::CancelRequested { reason } => self.tell(cancel_sentence(*reason)),
-            Fact::RunCreated { .. }
+            Fact::RunCreated(_)
             | Fact::AttemptStarted { .. }
             | Fact::TaskReused { .. }
             | Fact::TaskCancelled { .. }

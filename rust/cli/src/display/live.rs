@@ -19,7 +19,6 @@ use dirigent_engine::run::attempt_folder;
 use dirigent_report::StreamName;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the picture changes at most, and how often somebody looks whether the terminal has another size.
@@ -60,7 +59,7 @@ struct Clock {
 impl Clock {
     fn note(&mut self, event: &Event) {
         match &event.fact {
-            Fact::RunCreated { .. } | Fact::RunResumed { .. } => {
+            Fact::RunCreated(_) | Fact::RunResumed { .. } => {
                 *self = Self { since_ms: event.at_ms, ..Self::default() };
             }
             Fact::RunSuspended => self.stopped_since_ms = Some(event.at_ms),
@@ -103,7 +102,7 @@ impl Live {
         }
     }
 
-    pub(super) fn take(&mut self, events: &[Arc<Event>]) {
+    pub(super) fn take(&mut self, events: &[Event]) {
         for event in events {
             self.tally.apply(&mut self.state, event);
             self.scrolling.note(&self.state, event);

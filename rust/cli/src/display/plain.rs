@@ -3,10 +3,10 @@
 use super::{fold, shown_ms, took_ms};
 use dirigent_core::event::{CancelReason, Event, Fact, SkipReason};
 use dirigent_core::ids::TaskIndex;
+use dirigent_core::outcome::Ended;
 use dirigent_core::state::State;
 use dirigent_core::text::printable;
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// The events so far.
 #[derive(Default)]
@@ -16,9 +16,9 @@ pub(super) struct Plain {
 
 impl Plain {
     /// The lines that events make.
-    pub(super) fn lines(&mut self, events: &[Arc<Event>]) -> String {
+    pub(super) fn lines(&mut self, events: &[Event]) -> String {
         let mut text = String::new();
-        fold(&mut self.state, events.iter().map(|event| &**event), |state, event| {
+        fold(&mut self.state, events, |state, event| {
             if matches!(event.fact, Fact::RunResumed { .. }) {
                 // What an earlier engine did was shown then.
                 text.clear();
@@ -35,20 +35,21 @@ impl Plain {
 fn line(state: &State, event: &Event) -> Option<String> {
     let name = |task: TaskIndex| state.task(task).map(|task| printable(&task.spec.name)).unwrap_or_default();
     Some(match &event.fact {
-        Fact::RunCreated { run, max_concurrency, .. } => {
-            format!("run        {run}, {max_concurrency} at a time")
+        Fact::RunCreated(created) => {
+            format!("run        {}, {} at a time", created.run, created.max_concurrency)
         }
         Fact::RunResumed { .. } => {
             let ended = state.tasks().iter().filter(|task| task.status.is_final()).count();
             let run = state.header().map(|header| header.run.to_string()).unwrap_or_default();
             format!("resumed    {run}, {ended} of {} tasks have ended", state.tasks().len())
         }
-        Fact::TaskReused { task, from, .. } => format!("reused     {}  from run {from}", name(*task)),
+        Fact::TaskReused { task, reused } => format!("reused     {}  from run {}", name(*task), reused.from),
         Fact::ValueLost { task, why } => format!("again      {}  {}", name(*task), printable(why)),
         Fact::TasksDeclared { .. } => return None,
         Fact::AttemptStarted { task, attempt: 1 } => format!("started    {}", name(*task)),
         Fact::AttemptStarted { task, attempt } => format!("started    {} (attempt {attempt})", name(*task)),
-        Fact::AttemptEnded { task, outcome, left_behind, last_lines, .. } => {
+        Fact::AttemptEnded { task, ended, .. } => {
+            let Ended { outcome, left_behind, last_lines, .. } = &**ended;
             let task_state = state.task(*task)?;
             let status = task_state.status.name().replace('_', " ");
             let mut line = format!("{status:<10} {}  {}", name(*task), shown_ms(took_ms(task_state)));

@@ -206,7 +206,7 @@ fn about(fact: &Fact) -> Option<TaskIndex> {
         | Fact::TaskFailed { task, .. }
         | Fact::TaskSkipped { task, .. }
         | Fact::TaskCancelled { task } => Some(*task),
-        Fact::RunCreated { .. }
+        Fact::RunCreated(_)
         | Fact::TasksDeclared { .. }
         | Fact::ConditionAsked { .. }
         | Fact::ConditionHeld { .. }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use dirigent_core::RunId;
     use dirigent_core::decide::{Input, Report, decide, follow};
-    use dirigent_core::event::CancelReason;
+    use dirigent_core::event::{CancelReason, Created};
     use dirigent_core::outcome::Outcome;
     use dirigent_core::spec::{Action, Policy, Retry, Task, Trigger};
     use std::sync::Arc;
@@ -253,7 +253,7 @@ mod tests {
 
     impl Told {
         fn new(tasks: Vec<Arc<Task>>) -> Self {
-            let created = Fact::RunCreated {
+            let created = Fact::RunCreated(Box::new(Created {
                 run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
                 workflow: "w".to_owned(),
                 max_concurrency: 9,
@@ -262,9 +262,9 @@ mod tests {
                 resources: Vec::new(),
                 timeout_ms: None,
                 seed: 0,
-            };
+            }));
             let mut told = Self { state: State::default(), tally: Tally::default(), at_ms: 0 };
-            told.apply(vec![created, Fact::TasksDeclared { tasks, parent: None }]);
+            told.apply(vec![created, Fact::TasksDeclared { tasks: tasks.into(), parent: None }]);
             told
         }
 

@@ -1,11 +1,11 @@
 //! What each fact changes. Nothing else changes anything.
 
-use super::task::{Ended, Judgement, Needs, Reused, TaskState, TaskStatus};
+use super::task::{Judgement, Needs, TaskState, TaskStatus};
 use super::{Header, RunEnd, State};
 use crate::event::{Event, Fact, SkipReason};
 use crate::graph::Graph;
 use crate::ids::TaskIndex;
-use crate::outcome::Outcome;
+use crate::outcome::{Ended, Outcome};
 use crate::ready::Use;
 use crate::spec::{Action, Task, Trigger};
 use std::sync::Arc;
@@ -16,27 +16,18 @@ impl State {
         self.next_seq = event.seq + 1;
         let at_ms = event.at_ms;
         match &event.fact {
-            Fact::RunCreated {
-                run,
-                workflow,
-                max_concurrency,
-                fail_fast,
-                origin,
-                resources,
-                timeout_ms,
-                seed,
-            } => {
+            Fact::RunCreated(created) => {
                 self.header = Some(Header {
-                    run: run.clone(),
-                    workflow: workflow.clone(),
-                    max_concurrency: *max_concurrency,
-                    fail_fast: *fail_fast,
-                    origin: (**origin).clone(),
+                    run: created.run.clone(),
+                    workflow: created.workflow.clone(),
+                    max_concurrency: created.max_concurrency,
+                    fail_fast: created.fail_fast,
+                    origin: (*created.origin).clone(),
                     created_at_ms: at_ms,
-                    seed: *seed,
+                    seed: created.seed,
                 });
-                self.use_of = Use::new(resources);
-                self.deadline_ms = timeout_ms.map(|ms| at_ms.saturating_add_unsigned(ms));
+                self.use_of = Use::new(&created.resources);
+                self.deadline_ms = created.timeout_ms.map(|ms| at_ms.saturating_add_unsigned(ms));
             }
             Fact::TasksDeclared { tasks, parent } => self.declare(tasks, *parent),
             Fact::ConditionAsked { task } => {
@@ -48,27 +39,7 @@ impl State {
                 *spec = Arc::new(Task { action: (**action).clone(), ..(**spec).clone() });
             }
             Fact::AttemptStarted { task, attempt } => self.start(*task, *attempt, at_ms),
-            Fact::AttemptEnded {
-                task,
-                outcome,
-                usage,
-                stdout,
-                stderr,
-                retry_at_ms,
-                left_behind,
-                last_lines,
-                value,
-                ..
-            } => {
-                let ended = Ended {
-                    outcome: outcome.clone(),
-                    usage: *usage,
-                    stdout: stdout.clone(),
-                    stderr: stderr.clone(),
-                    left_behind: *left_behind,
-                    last_lines: last_lines.clone(),
-                    value: value.clone(),
-                };
+            Fact::AttemptEnded { task, ended, retry_at_ms, .. } => {
                 self.end_attempt(*task, ended, *retry_at_ms, at_ms);
             }
             Fact::ReuseAsked { task } => {
@@ -80,11 +51,11 @@ impl State {
                 state.key.clone_from(key);
                 self.make_ready(*task);
             }
-            Fact::TaskReused { task, from, saved_us, logs, value, .. } => {
+            Fact::TaskReused { task, reused } => {
                 let state = &mut self.tasks[task.usize()];
-                state.reused =
-                    Some(Box::new(Reused { from: from.clone(), saved_us: *saved_us, logs: logs.clone() }));
-                state.ended = Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
+                let value = reused.value.clone();
+                state.reused = Some(Arc::clone(reused));
+                state.ended = Some(Arc::new(Ended { value, ..Ended::new(Outcome::Returned) }));
                 self.close(*task, TaskStatus::Completed);
             }
             Fact::ValueLost { task, .. } => self.open_with_wholes(*task),
@@ -99,7 +70,7 @@ impl State {
                 self.tasks[task.usize()].remark = Some(comment.clone());
                 if value.is_some() {
                     self.tasks[task.usize()].ended =
-                        Some(Box::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
+                        Some(Arc::new(Ended { value: value.clone(), ..Ended::new(Outcome::Returned) }));
                 }
                 self.tasks[task.usize()].ended_at_ms = Some(at_ms);
                 self.close(*task, if *approved { TaskStatus::Completed } else { TaskStatus::Failed });
@@ -328,7 +299,7 @@ impl State {
         }
     }
 
-    fn end_attempt(&mut self, task: TaskIndex, ended: Ended, retry_at_ms: Option<i64>, at_ms: i64) {
+    fn end_attempt(&mut self, task: TaskIndex, ended: &Arc<Ended>, retry_at_ms: Option<i64>, at_ms: i64) {
         self.give_back(task);
         self.finished_parents.remove(&task);
         let is_to_end = self.is_to_end(task);
@@ -358,7 +329,7 @@ impl State {
             }
             _ => state.failures += 1,
         }
-        state.ended = Some(Box::new(ended));
+        state.ended = Some(Arc::clone(ended));
         if retry_ms.is_some() {
             self.set_status(task, TaskStatus::Retrying);
             self.set_due(task, retry_ms);

@@ -1,10 +1,9 @@
 //! One task as it stands, and what the ends of its needs mean for it.
 
-use crate::event::SkipReason;
-use crate::ids::{RunId, TaskIndex};
-use crate::outcome::{Outcome, Stream, Usage};
+use crate::event::{Reused, SkipReason};
+use crate::ids::TaskIndex;
+use crate::outcome::Ended;
 use crate::spec::{Action, Task, Trigger};
-use crate::value::Kept;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -76,51 +75,6 @@ impl TaskStatus {
     }
 }
 
-/// How the last attempt of a task ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
-    pub outcome: Outcome,
-    /// What it used.
-    pub usage: Usage,
-    /// Its standard output; `None` when it wrote nothing.
-    pub stdout: Option<Box<Stream>>,
-    /// Its standard error; `None` when it wrote nothing.
-    pub stderr: Option<Box<Stream>>,
-    /// How many processes it left behind.
-    pub left_behind: u32,
-    /// The last lines it wrote, where it did not succeed.
-    pub last_lines: Box<str>,
-    /// What it gave, where that is recorded.
-    pub value: Option<Arc<Kept>>,
-}
-
-impl Ended {
-    /// How, and nothing else.
-    pub fn new(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            usage: Usage::default(),
-            stdout: None,
-            stderr: None,
-            left_behind: 0,
-            last_lines: Box::default(),
-            value: None,
-        }
-    }
-}
-
-/// Where a task was carried out that need not run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reused {
-    /// The run.
-    pub from: RunId,
-    /// How long it took there, in microseconds.
-    pub saved_us: u64,
-    /// The folder of its logs there, in the state folder.
-    pub logs: Option<Box<str>>,
-}
-
 /// One task of a run, as it stands.
 ///
 /// Most tasks of a big run have not begun: what is only known of one that has is kept apart, and read and written as if it
@@ -159,13 +113,13 @@ pub struct History {
     /// When the last attempt ended.
     pub ended_at_ms: Option<i64>,
     /// How the last attempt ended; `None` before that, and where none was started.
-    pub ended: Option<Box<Ended>>,
+    pub ended: Option<Arc<Ended>>,
     /// Why it was skipped.
     pub skipped: Option<Box<SkipReason>>,
     /// Why it failed without an attempt, or what was answered.
     pub remark: Option<Box<str>>,
     /// Where it was carried out, if it need not run here.
-    pub reused: Option<Box<Reused>>,
+    pub reused: Option<Arc<Reused>>,
     /// What it depends on, as one hash, where that is known.
     pub key: Option<Arc<str>>,
     /// Whether it was asked whether it need not run, and it has to.

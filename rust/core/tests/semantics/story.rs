@@ -10,7 +10,7 @@
 //! ```
 
 use dirigent_core::decide::{Input, Report, decide, follow};
-use dirigent_core::event::{CancelReason, Origin, SkipReason, Verdict};
+use dirigent_core::event::{CancelReason, Created, Origin, SkipReason, Verdict};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::{Action, Claim, Command, Policy, Repeat, Resource, Retry, Reuse, Task, Trigger};
@@ -144,7 +144,7 @@ impl Run {
                 None => fail_fast = setting == "fail_fast",
             }
         }
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("r1".to_owned()).expect("it has letters and digits only"),
             workflow: "story".to_owned(),
             max_concurrency,
@@ -153,9 +153,9 @@ impl Run {
             resources: self.resources.clone(),
             timeout_ms,
             seed: 7,
-        };
+        }));
         let tasks = self.tasks(tasks);
-        self.record(vec![created, Fact::TasksDeclared { tasks, parent: None }]);
+        self.record(vec![created, Fact::TasksDeclared { tasks: tasks.into(), parent: None }]);
         self.settle();
     }
 

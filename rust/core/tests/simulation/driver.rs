@@ -95,7 +95,7 @@ impl Driver {
         self.record(vec![created.fact], None);
         let count = 1 + self.chance.below(40);
         let tasks = self.taste.tasks(&mut self.chance, 0, count, &[]);
-        self.record(vec![Fact::TasksDeclared { tasks, parent: None }], None);
+        self.record(vec![Fact::TasksDeclared { tasks: tasks.into(), parent: None }], None);
         self.settle();
         let mut steps = 0;
         while self.state.open() > 0 {

@@ -268,12 +268,12 @@ impl Record {
     fn note_fact(&mut self, event: &Event) {
         let at_ms = self.run_ms(event.at_ms);
         match &event.fact {
-            Fact::RunCreated { max_concurrency, fail_fast, resources, timeout_ms, .. } => {
-                self.max_concurrency = u64::from(*max_concurrency);
-                self.fail_fast = *fail_fast;
-                self.resources = resources.clone();
-                self.claimed = vec![Vec::new(); resources.len()];
-                self.deadline_ms = timeout_ms.map(|ms| at_ms + ms as i64);
+            Fact::RunCreated(created) => {
+                self.max_concurrency = u64::from(created.max_concurrency);
+                self.fail_fast = created.fail_fast;
+                self.resources = created.resources.clone();
+                self.claimed = vec![Vec::new(); created.resources.len()];
+                self.deadline_ms = created.timeout_ms.map(|ms| at_ms + ms as i64);
             }
             Fact::TasksDeclared { tasks, parent } => {
                 let parent = parent.map(|parent| (parent.usize(), self.items[parent.usize()].attempts));
@@ -283,7 +283,7 @@ impl Record {
                 let whole = parent.map(|(parent, _)| &self.items[parent]);
                 let outlives_failure = whole.is_some_and(|whole| whole.outlives_failure);
                 let outlives_cancel = whole.is_some_and(|whole| whole.outlives_cancel);
-                for spec in tasks {
+                for spec in tasks.iter() {
                     let mut item = Item::new(spec, parent);
                     item.outlives_failure |= outlives_failure;
                     item.outlives_cancel |= outlives_cancel;
@@ -305,7 +305,8 @@ impl Record {
                     self.claimed[claim.resource as usize].push((event.at_ms, claim.amount));
                 }
             }
-            Fact::AttemptEnded { task, outcome, retry_at_ms, .. } => {
+            Fact::AttemptEnded { task, retry_at_ms, ended, .. } => {
+                let outcome = &ended.outcome;
                 let is_to_end = self.is_to_end(task.usize());
                 let item = &mut self.items[task.usize()];
                 match outcome {

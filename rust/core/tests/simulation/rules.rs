@@ -5,7 +5,7 @@ use dirigent_core::State;
 use dirigent_core::decide::Input;
 use dirigent_core::event::{CancelReason, Event, Fact, SkipReason, Verdict};
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::outcome::Outcome;
+use dirigent_core::outcome::{Ended, Outcome};
 use dirigent_core::state::TaskStatus;
 use std::cmp::Reverse;
 
@@ -91,7 +91,7 @@ pub(crate) fn check_event(record: &Record, event: &Event, input: Option<&Input>)
             assert!(record.items.iter().all(Item::is_final), "a run ends after its tasks");
             assert_eq!(*verdict, expected_verdict(record), "the verdict");
         }
-        Fact::RunCreated { .. } | Fact::TasksDeclared { parent: None, .. } => {}
+        Fact::RunCreated(_) | Fact::TasksDeclared { parent: None, .. } => {}
     }
 }
 
@@ -128,9 +128,10 @@ fn check_start(record: &Record, task: usize, attempt: u32, now_ms: i64) {
 }
 
 fn check_end(record: &Record, task: usize, event: &Event, input: Option<&Input>) {
-    let Fact::AttemptEnded { outcome, retry_at_ms, usage, .. } = &event.fact else {
+    let Fact::AttemptEnded { retry_at_ms, ended, .. } = &event.fact else {
         return;
     };
+    let Ended { outcome, usage, .. } = &**ended;
     let item = &record.items[task];
     let ran_ms = (record.run_ms(event.at_ms) - item.started_ms) as u64;
     assert_eq!(usage.wall_us, ran_ms * 1000, "the time it ran, without the time it stood still: {task}");

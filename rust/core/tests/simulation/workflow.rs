@@ -1,7 +1,7 @@
 //! Random workflows: every kind of task there is, in any mix, that can be carried out.
 
 use crate::chance::Chance;
-use dirigent_core::event::Origin;
+use dirigent_core::event::{Created, Origin};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::{Action, Claim, Command, Limits, Policy, Repeat, Resource, Retry, Task, Trigger};
 use dirigent_core::{Event, Fact};
@@ -68,7 +68,7 @@ impl Taste {
 
     /// The first event of a run of such tasks.
     pub(crate) fn created(&self, chance: &mut Chance, at_ms: i64) -> Event {
-        let fact = Fact::RunCreated {
+        let fact = Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("simulated".to_owned()).expect("it has letters only"),
             workflow: "simulated".to_owned(),
             max_concurrency: chance.between(1, 5) as u32,
@@ -77,7 +77,7 @@ impl Taste {
             resources: self.resources.clone(),
             timeout_ms: chance.percent(15).then(|| chance.between(1, 200)),
             seed: chance.number(),
-        };
+        }));
         Event { seq: 0, at_ms, fact }
     }
 

@@ -97,9 +97,10 @@ fn of_attempts(session: &Session) -> Vec<(&'static str, Values)> {
                 let (task, number, started) = (names.get(task.usize()).cloned(), *attempt, event.at_ms);
                 attempts.push(Attempt { task, number, started, ..Attempt::default() });
             }
-            Fact::AttemptEnded { task, attempt, outcome, usage, .. } => {
+            Fact::AttemptEnded { task, attempt, ended, .. } => {
                 let Some(row) = begun.get(&(*task, *attempt)) else { continue };
                 let it = &mut attempts[*row];
+                let (outcome, usage) = (&ended.outcome, &ended.usage);
                 it.ended = Some(event.at_ms);
                 it.outcome = text(&plain(outcome), "outcome");
                 it.exit_code = outcome.exit_code().map(i64::from);
@@ -137,7 +138,7 @@ fn of_attempts(session: &Session) -> Vec<(&'static str, Values)> {
 }
 
 fn of_events(session: &Session) -> Vec<(&'static str, Values)> {
-    let events: Vec<serde_json::Value> = session.so_far().iter().map(|event| plain(&**event)).collect();
+    let events: Vec<serde_json::Value> = session.so_far().iter().map(plain).collect();
     let names = names(session);
     let name = |event| names.get(usize::try_from(whole(event, "task")?).ok()?).cloned();
     vec![

@@ -522,7 +522,7 @@ impl Session {
                 Some(Vec::new())
             }
             News::Events(events) => {
-                Some(events.iter().filter_map(|event| serde_json::to_string(&**event).ok()).collect())
+                Some(events.iter().filter_map(|event| serde_json::to_string(event).ok()).collect())
             }
             News::Quiet => Some(Vec::new()),
             News::End => None,
@@ -546,7 +546,7 @@ impl Session {
     }
 
     /// The events that there are.
-    pub(crate) fn so_far(&self) -> Vec<Arc<Event>> {
+    pub(crate) fn so_far(&self) -> Vec<Event> {
         match self.feed.at(0).next(Some(Instant::now())) {
             News::Events(events) => events,
             News::Stalled(_) | News::Quiet | News::End => Vec::new(),

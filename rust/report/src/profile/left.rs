@@ -187,6 +187,7 @@ impl Paper<'_> {
 mod tests {
     use super::*;
     use dirigent_core::RunId;
+    use dirigent_core::event::Created;
     use dirigent_core::spec::{Action, Claim, Policy, Resource, Task};
 
     const START_MS: i64 = 1_000_000;
@@ -202,7 +203,7 @@ mod tests {
 
     /// A run that has begun, with so many slots, and two of the only resource.
     fn begun(slots: u32, tasks: Vec<Arc<Task>>) -> Vec<Fact> {
-        let created = Fact::RunCreated {
+        let created = Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("r1".to_owned()).expect("letters and digits only"),
             workflow: "w".to_owned(),
             max_concurrency: slots,
@@ -211,8 +212,8 @@ mod tests {
             resources: vec![Resource { name: "gpu".into(), capacity: 2, per_ms: None }],
             timeout_ms: None,
             seed: 0,
-        };
-        vec![created, Fact::TasksDeclared { tasks, parent: None }]
+        }));
+        vec![created, Fact::TasksDeclared { tasks: tasks.into(), parent: None }]
     }
 
     fn events(facts: Vec<(i64, Fact)>) -> Vec<Event> {

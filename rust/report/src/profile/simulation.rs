@@ -4,7 +4,7 @@
 use crate::course::Course;
 use dirigent_core::decide::follow;
 use dirigent_core::event::{Event, Fact, SkipReason};
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::outcome::{Ended, Outcome};
 use dirigent_core::spec::Task;
 use dirigent_core::{State, TaskIndex};
 use std::cmp::Reverse;
@@ -74,7 +74,7 @@ impl<'a> Script<'a> {
         let mut declared = 0;
         for (event, at_ms) in events.into_iter().zip(&course.at_ms) {
             match &event.fact {
-                Fact::RunCreated { .. } => script.created = event.fact.clone(),
+                Fact::RunCreated(_) => script.created = event.fact.clone(),
                 Fact::TasksDeclared { tasks, parent: None } if begun_ms.is_none() => {
                     script.first.extend(script.on_paper(tasks, declared));
                     declared += tasks.len();
@@ -88,7 +88,7 @@ impl<'a> Script<'a> {
                     script.parts.push((script.said.len(), declared as u32));
                     let tasks = script.on_paper(tasks, declared);
                     declared += tasks.len();
-                    let fact = Fact::TasksDeclared { tasks, parent: Some(*parent) };
+                    let fact = Fact::TasksDeclared { tasks: tasks.into(), parent: Some(*parent) };
                     script.say(*parent, at_ms - asked_ms[parent.usize()], fact);
                 }
                 Fact::ConditionAsked { task }
@@ -99,15 +99,15 @@ impl<'a> Script<'a> {
                     asked_ms[task.usize()] = *at_ms;
                     script.replies[task.usize()].push(Replies::new());
                 }
-                Fact::AttemptEnded { task, outcome, retry_at_ms, .. } => {
+                Fact::AttemptEnded { task, retry_at_ms, ended, .. } => {
                     // Where it consists of tasks, the core says by itself when it is through.
                     let its = course.lanes[task.usize()].spans.iter().rev().map(|at| &course.spans[*at]);
                     let mut its = its.filter(|span| span.from.seq < event.seq);
                     let is_whole = its.next().is_some_and(|span| span.handed_over);
-                    let by_parts = matches!(outcome, Outcome::Returned | Outcome::ChildFailed { .. });
+                    let by_parts = matches!(ended.outcome, Outcome::Returned | Outcome::ChildFailed { .. });
                     if !(is_whole && by_parts) {
                         let retry_ms = retry_at_ms.map(|retry_at_ms| retry_at_ms - event.at_ms);
-                        let fact = over(*task, 0, outcome.clone(), retry_ms);
+                        let fact = over(*task, 0, ended.outcome.clone(), retry_ms);
                         script.say(*task, at_ms - asked_ms[task.usize()], fact);
                     }
                 }
@@ -180,16 +180,16 @@ impl<'a> Script<'a> {
             peak: 0,
         };
         let mut created = self.created.clone();
-        if let Fact::RunCreated { max_concurrency, fail_fast, resources, timeout_ms, .. } = &mut created {
-            (*max_concurrency, *fail_fast, *timeout_ms) = (limits.workers, false, None);
-            for (resource, capacity) in resources.iter_mut().zip(&limits.capacities) {
+        if let Fact::RunCreated(it) = &mut created {
+            (it.max_concurrency, it.fail_fast, it.timeout_ms) = (limits.workers, false, None);
+            for (resource, capacity) in it.resources.iter_mut().zip(&limits.capacities) {
                 resource.capacity = *capacity;
             }
         }
         paper.place = vec![None; self.replies.len()];
         paper.declare(0, self.first.len());
         paper.apply(created);
-        paper.apply(Fact::TasksDeclared { tasks: self.first.clone(), parent: None });
+        paper.apply(Fact::TasksDeclared { tasks: self.first.clone().into(), parent: None });
         for (task, said) in &self.unasked {
             paper.hear(paper.place[task.usize()]?, Some(*said))?;
         }
@@ -200,19 +200,7 @@ impl<'a> Script<'a> {
 
 /// That an attempt ended, and nothing else of it.
 pub(super) fn over(task: TaskIndex, attempt: u32, outcome: Outcome, retry_at_ms: Option<i64>) -> Fact {
-    Fact::AttemptEnded {
-        task,
-        attempt,
-        outcome,
-        usage: Usage::default(),
-        stdout: None,
-        stderr: None,
-        retry_at_ms,
-        start_us: 0,
-        left_behind: 0,
-        last_lines: Box::default(),
-        value: None,
-    }
+    Fact::AttemptEnded { task, attempt, retry_at_ms, ended: Arc::new(Ended::new(outcome)) }
 }
 
 /// What is said when, in the order in which it was heard of: of which task, and what.
@@ -306,7 +294,7 @@ impl Paper<'_> {
                 let at = parts.binary_search_by_key(&said?, |(said, _)| *said).ok()?;
                 self.declare(parts[at].1, tasks.len());
                 *parent = Some(task);
-                for part in tasks {
+                for part in Arc::make_mut(tasks) {
                     let needs = part.needs.iter().map(|need| self.place[need.usize()]);
                     let needs: Option<Box<[TaskIndex]>> = needs.collect();
                     Arc::make_mut(part).needs = needs?;

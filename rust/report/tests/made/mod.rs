@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "not everybody who includes this needs all of it")]
 
-use dirigent_core::event::{Event, Fact, Origin, SkipReason, Verdict};
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::event::{Created, Event, Fact, Origin, SkipReason, Verdict};
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use dirigent_core::spec::{Action, Command, Policy, Task, Workflow};
 use dirigent_core::{RunId, State, TaskIndex};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn of(tasks: Vec<Task>) -> Self {
         let mut told = Self { state: State::default(), at_ms: 1_795_196_045_120 };
-        told.tell(Fact::RunCreated {
+        told.tell(Fact::RunCreated(Box::new(Created {
             run: RunId::try_from("r1".to_owned()).expect("a valid id"),
             workflow: "nightly".to_owned(),
             max_concurrency: 4,
@@ -83,7 +83,7 @@ impl Told {
             resources: Vec::new(),
             timeout_ms: None,
             seed: 0,
-        });
+        })));
         told.tell(Fact::TasksDeclared { tasks: tasks.into_iter().map(Arc::new).collect(), parent: None });
         told
     }
@@ -102,15 +102,12 @@ impl Told {
         self.tell(Fact::AttemptEnded {
             task: TaskIndex(task),
             attempt,
-            outcome,
-            usage: Usage { wall_us: 420_000 + 130_000 * u64::from(task), ..Usage::default() },
-            stdout: None,
-            stderr: None,
             retry_at_ms,
-            start_us: 0,
-            left_behind: 0,
-            last_lines: if is_good { Box::default() } else { "loading rates\nKeyError: 'XAU'".into() },
-            value: None,
+            ended: Arc::new(Ended {
+                usage: Usage { wall_us: 420_000 + 130_000 * u64::from(task), ..Usage::default() },
+                last_lines: if is_good { Box::default() } else { "loading rates\nKeyError: 'XAU'".into() },
+                ..Ended::new(outcome)
+            }),
         });
     }
 
@@ -191,15 +188,11 @@ pub(crate) fn fan_out() -> Told {
     told.tell(Fact::AttemptEnded {
         task: TaskIndex(1),
         attempt: 1,
-        outcome: Outcome::Returned,
-        usage: Usage { wall_us: 2_140_000, ..Usage::default() },
-        stdout: None,
-        stderr: None,
-        start_us: 0,
         retry_at_ms: None,
-        left_behind: 0,
-        last_lines: Box::default(),
-        value: None,
+        ended: Arc::new(Ended {
+            usage: Usage { wall_us: 2_140_000, ..Usage::default() },
+            ..Ended::new(Outcome::Returned)
+        }),
     });
     told.started(2, 1);
     told.becomes(

@@ -111,7 +111,7 @@ impl Child {
         let is_ours = |run: &RunId| {
             let events = reader.events(run, 0).unwrap_or_default();
             let first = events.first().map(|event| &event.fact);
-            matches!(first, Some(Fact::RunCreated { origin, .. }) if origin.pid == self.process.id())
+            matches!(first, Some(Fact::RunCreated(created)) if created.origin.pid == self.process.id())
         };
         rows.into_iter().find(|row| is_ours(&row.id)).map(|row| (row.id, row.verdict))
     }
