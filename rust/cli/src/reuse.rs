@@ -3,7 +3,7 @@
 use crate::fault::CliError;
 use crate::record::now_ms;
 use dirigent_core::decide::{Input, decide};
-use dirigent_core::event::{Event, Fact};
+use dirigent_core::event::{Event, Fact, Reused};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::{Action, Command, Task, Workflow};
 use dirigent_core::state::{State, TaskStatus};
@@ -184,14 +184,16 @@ impl Looking<'_> {
             has_value && has_files
         });
         match usable {
-            Some(known) => Input::Reused {
-                task,
-                from: known.from,
-                saved_us: known.saved_us,
-                key: Some(key.into()),
-                logs: known.logs.map(Into::into),
-                value: known.value.map(Arc::new),
-            },
+            Some(known) => {
+                let reused = Reused {
+                    from: known.from,
+                    saved_us: known.saved_us,
+                    key: Some(key.into()),
+                    logs: known.logs.map(Into::into),
+                    value: known.value.map(Arc::new),
+                };
+                Input::Reused { task, reused }
+            }
             None => Input::NotReusable { task, key: Some(key.into()), parts },
         }
     }

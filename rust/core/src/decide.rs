@@ -5,8 +5,8 @@
 //! folding an old journal needs nothing else to go on.
 
 use crate::event::{CancelReason, Fact, Origin, Reused, SkipReason, Verdict};
-use crate::ids::{RunId, TaskIndex};
-use crate::outcome::{Ended, Outcome, Stream, Usage};
+use crate::ids::TaskIndex;
+use crate::outcome::{Ended, Outcome};
 use crate::retry::delay_ms;
 use crate::spec::{Action, Task};
 use crate::state::{State, TaskState, TaskStatus};
@@ -69,16 +69,8 @@ pub enum Input {
     Reused {
         /// The task.
         task: TaskIndex,
-        /// The run that carried it out.
-        from: RunId,
-        /// How long it took there, in microseconds.
-        saved_us: u64,
-        /// What it depends on, as one hash, where that was compared.
-        key: Option<Box<str>>,
-        /// The folder of its logs there, in the state folder.
-        logs: Option<Box<str>>,
-        /// What it gave there, where that was recorded.
-        value: Option<Arc<Kept>>,
+        /// What an earlier run recorded of it.
+        reused: Reused,
     },
     /// A task has to run: nothing that was recorded of it holds.
     NotReusable {
@@ -116,39 +108,14 @@ pub struct Report {
     pub task: TaskIndex,
     /// Which try.
     pub attempt: u32,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it used.
-    pub usage: Usage,
-    /// How long it took to start it, in microseconds; 0 where nobody measured that.
-    pub start_us: u64,
-    /// Its standard output; `None` when it wrote nothing.
-    pub stdout: Option<Box<Stream>>,
-    /// Its standard error; `None` when it wrote nothing.
-    pub stderr: Option<Box<Stream>>,
-    /// How many processes it left behind.
-    pub left_behind: u32,
-    /// The last lines it wrote, where it did not succeed.
-    pub last_lines: Box<str>,
-    /// What it gave, where that is recorded.
-    pub value: Option<Arc<Kept>>,
+    /// How it ended. A wall time of 0 is for the core to fill in.
+    pub ended: Ended,
 }
 
 impl Report {
     /// A report of nothing but the outcome.
     pub fn new(task: TaskIndex, attempt: u32, outcome: Outcome) -> Self {
-        Self {
-            task,
-            attempt,
-            outcome,
-            usage: Usage::default(),
-            start_us: 0,
-            stdout: None,
-            stderr: None,
-            left_behind: 0,
-            last_lines: Box::default(),
-            value: None,
-        }
+        Self { task, attempt, ended: Ended::new(outcome) }
     }
 }
 
@@ -167,20 +134,17 @@ pub fn decide(state: &State, input: Input, now_ms: i64) -> Vec<Fact> {
                 false => Vec::new(),
             }
         }
-        Input::Reused { task, from, saved_us, key, logs, value } => {
+        Input::Reused { task, reused } => {
             let is_new = |task: &TaskState| task.status == TaskStatus::Pending && task.attempts == 0;
             let is_awaited = |it: &TaskState| is_new(it) || it.is_waiting_to_be_known(state, task);
             match state.task(task).is_some_and(is_awaited) {
-                true => {
-                    let reused = Arc::new(Reused { from, saved_us, key, logs, value });
-                    vec![Fact::TaskReused { task, reused }]
-                }
+                true => vec![Fact::TaskReused { task, reused: Arc::new(reused) }],
                 false => Vec::new(),
             }
         }
         Input::AttemptEnded(report) => match running(state, report.task, report.attempt) {
             // Those of its own decide how it ends.
-            Some(task) if task.has_open_children() && report.outcome == Outcome::Returned => Vec::new(),
+            Some(task) if task.has_open_children() && report.ended.outcome == Outcome::Returned => Vec::new(),
             Some(_) => vec![ended(state, report, now_ms)],
             None => Vec::new(),
         },
@@ -400,30 +364,16 @@ fn running(state: &State, task: TaskIndex, attempt: u32) -> Option<&TaskState> {
 
 /// The end of an attempt, with what becomes of the task.
 fn ended(state: &State, report: Report, now_ms: i64) -> Fact {
-    let retry_at_ms = retry_at_ms(state, report.task, &report.outcome, now_ms);
+    let retry_at_ms = retry_at_ms(state, report.task, &report.ended.outcome, now_ms);
     ending(state, report, retry_at_ms, now_ms)
 }
 
 fn ending(state: &State, report: Report, retry_at_ms: Option<i64>, now_ms: i64) -> Fact {
-    let mut usage = report.usage;
-    if usage.wall_us == 0 {
-        usage.wall_us = state.ran_ms(report.task, now_ms).saturating_mul(1000);
+    let Report { task, attempt, mut ended } = report;
+    if ended.usage.wall_us == 0 {
+        ended.usage.wall_us = state.ran_ms(task, now_ms).saturating_mul(1000);
     }
-    Fact::AttemptEnded {
-        task: report.task,
-        attempt: report.attempt,
-        retry_at_ms,
-        ended: Arc::new(Ended {
-            outcome: report.outcome,
-            usage,
-            start_us: report.start_us,
-            stdout: report.stdout,
-            stderr: report.stderr,
-            left_behind: report.left_behind,
-            last_lines: report.last_lines,
-            value: report.value,
-        }),
-    }
+    Fact::AttemptEnded { task, attempt, retry_at_ms, ended: Arc::new(ended) }
 }
 
 /// When a task is to be tried again after an attempt that ended so.

@@ -334,7 +334,7 @@ mod tests {
     use super::*;
     use crate::decide::{Input, Report, decide, follow};
     use crate::event::{Fact, Reused};
-    use crate::outcome::Outcome;
+    use crate::outcome::{Ended, Outcome};
     use crate::spec::{Action, Command, Policy, Retry, Task, Trigger};
     use crate::value::{Encoding, Kept};
     use std::sync::Arc;
@@ -506,20 +506,10 @@ mod tests {
         let second = needing(&first, &[0]);
         let mut state = State::default();
         apply(&mut state, created(vec![first, second]), 0);
-        let known = Input::Reused {
-            task: TaskIndex(1),
-            from: from.clone(),
-            saved_us: 5,
-            key: None,
-            logs: None,
-            value: value.clone(),
-        };
-        say(&mut state, known, 0);
+        let reused = Reused { from, saved_us: 5, key: None, logs: None, value: value.clone() };
+        say(&mut state, Input::Reused { task: TaskIndex(1), reused: reused.clone() }, 0);
         let task = &state.tasks[1];
-        assert_eq!(
-            task.reused.as_deref(),
-            Some(&Reused { from, saved_us: 5, key: None, logs: None, value: value.clone() })
-        );
+        assert_eq!(task.reused.as_deref(), Some(&reused));
         assert_eq!(task.ended.as_ref().map(|ended| &ended.value), Some(&value));
     }
 
@@ -532,7 +522,8 @@ mod tests {
         apply(&mut state, created(tasks), 0);
         let mut needed_after = |ended: u32| {
             let value = Some(Arc::new(Kept::Inline { encoding: Encoding::Json, text: "7".into() }));
-            let report = Report { value, ..Report::new(TaskIndex(ended), 1, Outcome::Returned) };
+            let task = TaskIndex(ended);
+            let report = Report { task, attempt: 1, ended: Ended { value, ..Ended::new(Outcome::Returned) } };
             say(&mut state, Input::AttemptEnded(report), 0);
             if ended == 3 {
                 let children = vec![plain.clone(), needing(&plain, &[4])];

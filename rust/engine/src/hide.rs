@@ -1,7 +1,7 @@
 //! Keeps the values of secrets out of what is recorded, whoever reports them.
 
 use dirigent_core::decide::{Input, Report};
-use dirigent_core::outcome::Outcome;
+use dirigent_core::outcome::{Ended, Outcome};
 use dirigent_core::spec::{Action, Task};
 use dirigent_core::text::OsText;
 use dirigent_core::value::Kept;
@@ -20,8 +20,8 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
     }
     let text = |text: Box<str>| -> Box<str> { secrets.mask_text(&text).into() };
     match input {
-        Input::AttemptEnded(report) => Input::AttemptEnded(Report {
-            outcome: match report.outcome {
+        Input::AttemptEnded(Report { task, attempt, ended }) => {
+            let outcome = match ended.outcome {
                 Outcome::Raised { error, message, retryable } => {
                     Outcome::Raised { error: text(error), message: text(message), retryable }
                 }
@@ -39,11 +39,12 @@ pub(crate) fn hidden(input: Input, secrets: &Secrets) -> Input {
                 | Outcome::TimedOut { .. }
                 | Outcome::MemoryExceeded { .. }
                 | Outcome::Cancelled) => outcome,
-            },
-            last_lines: text(report.last_lines),
-            value: report.value.map(|value| without_secrets(value, secrets)),
-            ..report
-        }),
+            };
+            let last_lines = text(ended.last_lines);
+            let value = ended.value.map(|value| without_secrets(value, secrets));
+            let ended = Ended { outcome, last_lines, value, ..ended };
+            Input::AttemptEnded(Report { task, attempt, ended })
+        }
         Input::ConditionAnswered { task, holds } => {
             Input::ConditionAnswered { task, holds: holds.map_err(text) }
         }

@@ -12,7 +12,7 @@ use crate::wire::{Order, Word};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use dirigent_core::decide::Report as AttemptReport;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::outcome::{Outcome, Usage};
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -576,14 +576,16 @@ impl Loop {
         (self.tell)(Report::Ended(AttemptReport {
             task: running.attempt.task,
             attempt: running.attempt.attempt,
-            outcome,
-            usage,
-            start_us: running.started.map_or(0, |(_, us)| us),
-            stdout: stdout.finish().map(Box::new),
-            stderr: stderr.finish().map(Box::new),
-            left_behind,
-            last_lines: last_lines.into(),
-            value: None,
+            ended: Ended {
+                outcome,
+                usage,
+                start_us: running.started.map_or(0, |(_, us)| us),
+                stdout: stdout.finish().map(Box::new),
+                stderr: stderr.finish().map(Box::new),
+                left_behind,
+                last_lines: last_lines.into(),
+                value: None,
+            },
         }));
     }
 

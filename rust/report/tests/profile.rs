@@ -95,7 +95,8 @@ fn conducted(
             let wall_us = its[attempt as usize - 1] as u64 * 1000;
             let usage =
                 Usage { wall_us, user_us: wall_us / 4, system_us: wall_us / 4, peak_memory_bytes: 1 << 20 };
-            let report = Report { usage, ..Report::new(TaskIndex(task), attempt, outcome) };
+            let ended = Ended { usage, ..Ended::new(outcome) };
+            let report = Report { task: TaskIndex(task), attempt, ended };
             let facts = decide(&run.state, Input::AttemptEnded(report), start_ms + ms);
             facts.into_iter().for_each(|fact| run.tell(fact));
         }

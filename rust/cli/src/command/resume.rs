@@ -108,10 +108,10 @@ fn root(state: &State) -> Option<std::path::PathBuf> {
 /// Leaves the value of a task where it is, if it is a pickle: the run that takes it over is our own, and its values are
 /// opened unasked.
 fn leave_pickle(known: &mut Input) {
-    if let Input::Reused { value, .. } = known
-        && value.as_ref().is_some_and(|value| value.is_pickle())
+    if let Input::Reused { reused, .. } = known
+        && reused.value.as_ref().is_some_and(|value| value.is_pickle())
     {
-        *value = None;
+        reused.value = None;
     }
 }
 

@@ -122,7 +122,7 @@ fn dry_run(workflow: &Workflow, known: &[Input], state_dir: &Path, json: bool) -
     let (reused, reasons) = foreseen(workflow, known, state_dir)?;
     let from = |index: TaskIndex| {
         reused.iter().find_map(|input| match input {
-            Input::Reused { task, from, .. } if *task == index => Some(from),
+            Input::Reused { task, reused } if *task == index => Some(&reused.from),
             _ => None,
         })
     };

@@ -29,7 +29,7 @@ pub(super) fn given(
         (Some(_), _, Some(_)) => {
             Err("it wrote to DIRIGENT_OUTPUT, and its standard output is declared to be its value".to_owned())
         }
-        (Some(kind), _, None) => written(report.stdout.as_deref(), folder, kind).map(Some),
+        (Some(kind), _, None) => written(report.ended.stdout.as_deref(), folder, kind).map(Some),
         (None, Some(value), _) => Ok(Some(value)),
         (None, None, entries) => Ok(entries.map(Value::Object)),
     }
@@ -151,7 +151,7 @@ mod tests {
         if let Some(text) = stdout {
             fs::write(folder.path().join("stdout.log"), text).expect("written");
             let bytes = text.len() as u64;
-            report.stdout = Some(Box::new(Stream { bytes, kept_bytes: bytes, error: None }));
+            report.ended.stdout = Some(Box::new(Stream { bytes, kept_bytes: bytes, error: None }));
         }
         given(&report, folder.path(), kind)
     }

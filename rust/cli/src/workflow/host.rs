@@ -417,16 +417,17 @@ impl Inner {
 }
 
 impl Judge for Host {
-    fn judge(&self, report: Report, folder: &Path) -> Report {
+    fn judge(&self, mut report: Report, folder: &Path) -> Report {
         let inner = &self.0;
-        let Some(control) = inner.control.get().filter(|_| report.outcome.is_success()) else {
+        let Some(control) = inner.control.get().filter(|_| report.ended.outcome.is_success()) else {
             return report;
         };
         match inner.look_at(control, &report, folder) {
-            Ok((Some(outcome), value)) => Report { outcome, value, ..report },
-            Ok((None, value)) => Report { value, ..report },
-            Err(why) => Report { outcome: Outcome::Unmet { why: why.into() }, ..report },
+            Ok((Some(outcome), value)) => (report.ended.outcome, report.ended.value) = (outcome, value),
+            Ok((None, value)) => report.ended.value = value,
+            Err(why) => report.ended.outcome = Outcome::Unmet { why: why.into() },
         }
+        report
     }
 }
 
@@ -455,7 +456,7 @@ impl Inner {
         if let Some(until) = &task.until {
             let mut values = self.values(control, &place, std::iter::once(until))?;
             values["value"] = value.clone().unwrap_or_default();
-            values["exit_code"] = report.outcome.exit_code().into();
+            values["exit_code"] = report.ended.outcome.exit_code().into();
             values["attempt"] = report.attempt.into();
             values["stdout"] = stdout(folder).into();
             if !holds(&until.evaluate(&values)?, "until")? {

@@ -4,6 +4,7 @@
 use super::around::EACH;
 use crate::fault::CliError;
 use dirigent_core::decide::Input;
+use dirigent_core::event::Reused;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::spec::{Action, Policy, Task, Workflow};
 use dirigent_core::state::{State, TaskState, TaskStatus};
@@ -196,7 +197,8 @@ pub fn reused(state: &State, there: TaskIndex, here: TaskIndex, artifacts: &Arti
         false => ended.value.clone(),
         true => Some(Arc::new(artifacts.keep_json(whole(state, there, artifacts)?.to_string()))),
     };
-    Some(Input::Reused { task: here, from, saved_us, key: None, logs, value })
+    let reused = Reused { from, saved_us, key: None, logs, value };
+    Some(Input::Reused { task: here, reused })
 }
 
 /// Whether what it gave is what its parts gave. It may have had none to run for; and what was taken from another run stands.

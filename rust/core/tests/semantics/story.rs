@@ -10,7 +10,7 @@
 //! ```
 
 use dirigent_core::decide::{Input, Report, decide, follow};
-use dirigent_core::event::{CancelReason, Created, Origin, SkipReason, Verdict};
+use dirigent_core::event::{CancelReason, Created, Origin, Reused, SkipReason, Verdict};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
 use dirigent_core::spec::{Action, Claim, Command, Policy, Repeat, Resource, Retry, Reuse, Task, Trigger};
@@ -89,14 +89,11 @@ impl Run {
                 self.record(decide(&self.state, Input::Resumed(Box::default()), self.now_ms));
                 self.say(|run| Input::ValueLost { task: run.find(task), why: "nobody kept it".into() });
             }
-            [task, "is", "known"] => self.say(|run| Input::Reused {
-                task: run.find(task),
-                from: RunId::try_from("r0".to_owned()).expect("it has letters and digits only"),
-                saved_us: 5,
-                key: None,
-                logs: None,
-                value: None,
-            }),
+            [task, "is", "known"] => {
+                let from = RunId::try_from("r0".to_owned()).expect("it has letters and digits only");
+                let reused = Reused { from, saved_us: 5, key: None, logs: None, value: None };
+                self.say(|run| Input::Reused { task: run.find(task), reused });
+            }
             [task, "is", "unknown"] => {
                 self.say(|run| Input::NotReusable { task: run.find(task), key: None, parts: Vec::new() });
             }

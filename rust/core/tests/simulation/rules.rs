@@ -137,7 +137,7 @@ fn check_end(record: &Record, task: usize, event: &Event, input: Option<&Input>)
     assert_eq!(usage.wall_us, ran_ms * 1000, "the time it ran, without the time it stood still: {task}");
     match (input, outcome) {
         (Some(Input::AttemptEnded(report)), outcome) if report.task.usize() == task => {
-            assert_eq!(report.outcome, *outcome, "a report is recorded as it came");
+            assert_eq!(report.ended.outcome, *outcome, "a report is recorded as it came");
             let is_premature = item.is_expanded && *outcome == Outcome::Returned;
             assert!(!is_premature, "a task that consists of others ends with them: {task}");
         }

@@ -50,7 +50,7 @@ impl Crew {
         let tell = move |report| {
             if let Report::Ended(report) = report {
                 let mut ends = told.told.lock().unwrap_or_else(PoisonError::into_inner);
-                ends.insert(report.task.0, report.outcome.sentence());
+                ends.insert(report.task.0, report.ended.outcome.sentence());
                 told.changed.notify_all();
             }
         };

@@ -8,6 +8,7 @@ use crate::workflow::shared::Shared;
 use dirigent_cli::conduct::why_lost;
 use dirigent_cli::fault::CliError;
 use dirigent_core::decide::Input;
+use dirigent_core::event::Reused;
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::spec::Task;
 use dirigent_core::state::{State, TaskStatus};
@@ -119,5 +120,6 @@ fn taken(
         Some(reused) => reused.logs.clone(),
         None => Some(format!("runs/{from}/{}", attempt_folder(there, it.attempts).display()).into()),
     };
-    Ok(Some(Input::Reused { task: here, from, saved_us, key: None, logs, value }))
+    let reused = Reused { from, saved_us, key: None, logs, value };
+    Ok(Some(Input::Reused { task: here, reused }))
 }

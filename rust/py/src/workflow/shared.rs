@@ -9,7 +9,7 @@ use crate::workflow::queue::{CHECK, Job, Queue};
 use crate::workflow::record::changed_parts;
 use dirigent_core::decide::Report;
 use dirigent_core::ids::TaskIndex;
-use dirigent_core::outcome::Outcome;
+use dirigent_core::outcome::{Ended, Outcome, Usage};
 use dirigent_core::spec::Task;
 use dirigent_core::state::{State, TaskState, TaskStatus};
 use dirigent_core::text::plain_output;
@@ -465,10 +465,9 @@ impl Shared {
     }
 
     fn report(&self, job: Job, outcome: Outcome, (start_us, wall_us): (u64, u64), value: Option<Arc<Kept>>) {
-        let mut report = Report::new(job.0, job.1, outcome);
-        (report.start_us, report.usage.wall_us) = (start_us, wall_us);
-        report.value = value;
-        self.control().report(report);
+        let usage = Usage { wall_us, ..Usage::default() };
+        let ended = Ended { start_us, usage, value, ..Ended::new(outcome) };
+        self.control().report(Report { task: job.0, attempt: job.1, ended });
     }
 
     pub(crate) fn returned(&self, py: Python<'_>, job: Job, value: Py<PyAny>, wall_us: u64) {
@@ -490,10 +489,10 @@ impl Shared {
         drop(old.map(|old| old.into_bound(py)));
         let Raised { class, message, trace, retryable } = told;
         let outcome = Outcome::Raised { error: class.into(), message: message.into(), retryable };
-        let mut report = Report::new(job.0, job.1, outcome);
-        (report.start_us, report.usage.wall_us) = (start_us, wall_us);
-        report.last_lines = plain_output(trace.as_bytes()).into();
-        self.control().report(report);
+        let usage = Usage { wall_us, ..Usage::default() };
+        let last_lines = plain_output(trace.as_bytes()).into();
+        let ended = Ended { start_us, usage, last_lines, ..Ended::new(outcome) };
+        self.control().report(Report { task: job.0, attempt: job.1, ended });
     }
 
     /// Drops the value of a task, which is another one from here on.
