@@ -286,6 +286,11 @@ pub fn follow_within(state: &State, now_ms: i64, free: u32, held_back: &HashSet<
     to_start.into_iter().map(|task| Fact::AttemptStarted { task, attempt: attempt(task) }).collect()
 }
 
+/// Whether these facts are attempts that start, and nothing else: from what [`follow`] says last nothing follows.
+pub fn are_starts(facts: &[Fact]) -> bool {
+    facts.iter().all(|fact| matches!(fact, Fact::AttemptStarted { .. }))
+}
+
 /// What ends because the run is to end.
 fn endings(state: &State, now_ms: i64) -> Vec<Fact> {
     if state.cancel().is_none() {

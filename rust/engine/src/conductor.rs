@@ -22,7 +22,7 @@ use crate::names::{OUTPUT_FILE, OUTPUT_VARIABLE, RUN_VARIABLE, SIGTERM, counts, 
 use crate::plan::Plan;
 use crate::slots::Slots;
 use crate::timer::Timer;
-use dirigent_core::decide::{Input, decide, follow_within};
+use dirigent_core::decide::{Input, are_starts, decide, follow_within};
 use dirigent_core::event::{Created, Event, Fact};
 use dirigent_core::ids::{RunId, TaskIndex};
 use dirigent_core::outcome::Outcome;
@@ -306,7 +306,12 @@ impl Conductor {
             if facts.is_empty() {
                 break;
             }
+            let is_last = are_starts(&facts) && !self.slots.is_limited();
             self.record(facts, now_ms);
+            // Where other runs have a part in the slots, one of them has to know that this one waits for more.
+            if is_last {
+                break;
+            }
         }
         if self.state.open() == 0 && !std::mem::replace(&mut self.closing, true) {
             match &self.worker {

@@ -36,6 +36,10 @@ impl Slots {
         waiting.into_iter().for_each(|wake| wake());
     }
 
+    pub(crate) fn is_limited(&self) -> bool {
+        self.lock().most.is_some()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

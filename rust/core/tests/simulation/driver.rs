@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::record::Record;
 use crate::rules::{check_event, check_rest};
 use crate::workflow::{Candidate, Taste};
-use dirigent_core::decide::{Input, Report, decide, follow};
+use dirigent_core::decide::{Input, Report, are_starts, decide, follow};
 use dirigent_core::event::CancelReason;
 use dirigent_core::ids::TaskIndex;
 use dirigent_core::outcome::Outcome;
@@ -190,9 +190,11 @@ impl Driver {
             if facts.is_empty() {
                 break;
             }
+            let is_last = are_starts(&facts);
             self.record(facts, None);
             turns += 1;
             assert!(turns < most, "what follows never ends");
+            assert!(!is_last || follow(&self.state, self.now_ms).is_empty(), "nothing follows from starts");
         }
         check_rest(&self.record, &self.state, self.now_ms);
     }

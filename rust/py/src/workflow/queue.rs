@@ -14,8 +14,9 @@ pub(crate) type Job = (TaskIndex, u32);
 pub(crate) const CHECK: u32 = u32::MAX;
 
 /// How long nobody may take a job before another thread is wanted: longer than a short function, shorter than anybody
-/// would notice.
+/// would notice. It doubles as long as jobs are taken, since to look every time costs those who take them.
 const PATIENCE: Duration = Duration::from_micros(200);
+const MOST_PATIENCE: Duration = Duration::from_millis(2);
 
 /// Jobs, and those who take them.
 #[derive(Debug, Default)]
@@ -281,7 +282,7 @@ impl Queue {
     pub(crate) fn attend(&self, at_most: Duration) -> Wanted {
         let deadline = Instant::now() + at_most;
         let mut inner = self.lock();
-        let mut seen = None;
+        let (mut seen, mut patience) = (None, PATIENCE);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if !inner.given_up.is_empty() {
@@ -295,7 +296,7 @@ impl Queue {
             }
             let waiting = inner.waiting();
             let wait = if waiting == 0 {
-                seen = None;
+                (seen, patience) = (None, PATIENCE);
                 inner.attendant_waits = true;
                 left
             } else if inner.threads == 0 {
@@ -313,7 +314,9 @@ impl Queue {
                 }
                 PATIENCE
             } else {
-                PATIENCE
+                let wait = patience;
+                patience = MOST_PATIENCE.min(2 * patience);
+                wait
             };
             let waited = self.attend.wait_timeout(inner, wait.min(left));
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
