@@ -2,10 +2,10 @@
 
     python bench/notebook.py [--rounds N]
 
-A real kernel runs chains of 10, 100 and 200 tasks, and 200 in layers: more are drawn as stages, which 5,000 show. An update is the line, or the picture: its cost is the
-processor time that the thread which shows them takes for one, drawing and sending included; the first picture has to find a place
-for everything. An interrupt is timed from the request of the front end to the error that the cell shows, with the traceback that
-IPython makes; `time.sleep` in a cell, without dirigent, stands beside it.
+A real kernel runs chains of 10, 100 and 200 tasks, and 200 in layers: more are drawn as stages, which 5,000 show. An update is
+the line, or the picture: its cost is the processor time that the thread which shows them takes for one, drawing and sending
+included; the first picture has to find a place for everything. An interrupt is timed from the request of the front end to the
+error that the cell shows, with the traceback that IPython makes; `time.sleep` in a cell, without dirigent, stands beside it.
 """
 
 from __future__ import annotations

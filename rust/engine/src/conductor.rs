@@ -303,12 +303,9 @@ impl Conductor {
     fn settle(&mut self, now_ms: i64) {
         loop {
             let facts = self.follow(now_ms);
-            if facts.is_empty() {
-                break;
-            }
-            let is_last = are_starts(&facts) && !self.slots.is_limited();
-            self.record(facts, now_ms);
             // Where other runs have a part in the slots, one of them has to know that this one waits for more.
+            let is_last = facts.is_empty() || (are_starts(&facts) && !self.slots.is_limited());
+            self.record(facts, now_ms);
             if is_last {
                 break;
             }

@@ -573,20 +573,17 @@ impl Loop {
         let [mut stdout, mut stderr] = running.pipes.map(|pipe| pipe.capture);
         let last_lines =
             if outcome.is_success() { String::new() } else { last_lines(&mut stdout, &mut stderr) };
-        (self.tell)(Report::Ended(AttemptReport {
-            task: running.attempt.task,
-            attempt: running.attempt.attempt,
-            ended: Ended {
-                outcome,
-                usage,
-                start_us: running.started.map_or(0, |(_, us)| us),
-                stdout: stdout.finish().map(Box::new),
-                stderr: stderr.finish().map(Box::new),
-                left_behind,
-                last_lines: last_lines.into(),
-                value: None,
-            },
-        }));
+        let ended = Ended {
+            usage,
+            start_us: running.started.map_or(0, |(_, us)| us),
+            stdout: stdout.finish().map(Box::new),
+            stderr: stderr.finish().map(Box::new),
+            left_behind,
+            last_lines: last_lines.into(),
+            ..Ended::new(outcome)
+        };
+        let Attempt { task, attempt, .. } = *running.attempt;
+        (self.tell)(Report::Ended(AttemptReport { task, attempt, ended }));
     }
 
     fn report_unstarted(&mut self, attempt: &Attempt, outcome: Outcome) {

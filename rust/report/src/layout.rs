@@ -6,6 +6,7 @@
 mod rows;
 mod rank;
 mod layers;
+mod crossings;
 mod order;
 mod lines;
 mod place;

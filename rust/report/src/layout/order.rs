@@ -6,12 +6,12 @@
 //! neighbouring layers counted (C. Matuszewski, R. Schönfeld and P. Molitor, "Using sifting for k-layer straightline
 //! crossing minimization", Graph Drawing 1999). Last, a few nodes at a time are mixed up where most edges cross; what is
 //! around them settles anew, and stays if no more edges cross than before. All that is compared are numbers of crossings,
-//! of which one layer or two have changed; they are counted with a tree of sums (W. Barth, M. Jünger and P. Mutzel,
-//! "Simple and efficient bilayer cross counting", Graph Drawing 2002).
+//! of which one layer or two have changed.
 //!
 //! Work is measured in steps, not in time: the same graph always gives the same picture.
 
 use super::Effort;
+use super::crossings::Counter;
 use super::layers::Layered;
 use super::rows::Rows;
 
@@ -467,45 +467,6 @@ impl Gains {
                 first += own;
             }
         }
-    }
-}
-
-/// Counts crossings.
-#[derive(Default)]
-struct Counter {
-    /// A tree of sums: how many edges so far end where on the later layer.
-    sums: Vec<u64>,
-    row: Vec<u32>,
-}
-
-impl Counter {
-    /// How many pairs of edges cross between a layer and a later one of that width.
-    fn crossings(&mut self, layer: &[u32], width: usize, after: &Rows, at: &[u32]) -> u64 {
-        self.sums.clear();
-        self.sums.resize(width + 1, 0);
-        let (mut crossings, mut edges) = (0, 0);
-        for place in layer {
-            // Edges from one place do not cross: those that end farther left are counted first.
-            self.row.clear();
-            self.row.extend(after.row(*place).iter().map(|end| at[*end as usize]));
-            self.row.sort_unstable();
-            for end in &self.row {
-                let mut up_to = *end as usize + 1;
-                let mut not_right = 0;
-                while up_to > 0 {
-                    not_right += self.sums[up_to];
-                    up_to &= up_to - 1;
-                }
-                crossings += edges - not_right;
-                let mut up_to = *end as usize + 1;
-                while up_to < self.sums.len() {
-                    self.sums[up_to] += 1;
-                    up_to += up_to & up_to.wrapping_neg();
-                }
-                edges += 1;
-            }
-        }
-        crossings
     }
 }
 
