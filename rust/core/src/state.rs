@@ -514,6 +514,26 @@ mod tests {
     }
 
     #[test]
+    fn a_run_runs_out_once_nothing_waits_to_be_started() {
+        let retry = Retry { max_attempts: 2, initial_delay_ms: 50, max_delay_ms: 50, base: 1.0, jitter: 0.0 };
+        let first = task(&function(), Policy { retry: Some(retry), ..Policy::default() });
+        let mut state = State::default();
+        apply(&mut state, created(vec![first.clone(), needing(&first, &[0])]), 0);
+        assert!(!state.is_running_out(), "the second waits for the first");
+        say(&mut state, Input::AttemptEnded(Report::new(TaskIndex(0), 1, Outcome::Returned)), 0);
+        assert!(state.is_running_out(), "the second runs");
+        let failed = Outcome::Failed { exit_code: 1 };
+        say(&mut state, Input::AttemptEnded(Report::new(TaskIndex(1), 1, failed)), 0);
+        assert!(!state.is_running_out(), "it is to be tried again");
+        apply(&mut state, Vec::new(), 50);
+        assert!(state.is_running_out(), "it is");
+        let mut flow = State::default();
+        let body = Policy { decides: true, ..Policy::default() };
+        apply(&mut flow, created(vec![task(&function(), body)]), 0);
+        assert!(!flow.is_running_out(), "its body may declare tasks");
+    }
+
+    #[test]
     fn a_value_is_needed_while_something_that_has_not_ended_needs_it() {
         let plain = task(&function(), Policy::default());
         let mut state = State::default();
