@@ -7,3 +7,4 @@ mod ending;
 mod changing;
 mod resuming;
 mod reusing;
+mod standing;
