@@ -49,8 +49,8 @@ OUR_FILES = {__file__}
 Job = tuple[int, int, Any, "tuple[Any, ...] | None", "dict[str, Any] | None", "Task | None"]
 
 
-def _enter(attempt: Attempt, function: Any, args: Any, kwargs: Any) -> Any:
-    CURRENT.set(attempt)
+def _enter(around: Attempt | list[Any], function: Any, args: Any, kwargs: Any) -> Any:
+    CURRENT.set(around)
     if kwargs is None:
         return function(*args) if args is not None else function()
     return function(*args, **kwargs) if args is not None else function(**kwargs)
@@ -88,7 +88,7 @@ def _work(session: Session, base: contextvars.Context, seat: Seat) -> None:
             job = _work_with_extras(session, copy(), seat, job)
             continue
         try:
-            value = copy().run(_enter, Attempt(session, task, attempt), function, args, kwargs)
+            value = copy().run(_enter, [session, task, attempt], function, args, kwargs)
             if type(value) is types.CoroutineType:
                 value = _run_coroutine(value)
         except BaseException as error:

@@ -109,8 +109,22 @@ class _Masked:
                 self._to(rest)
 
 
-#: The attempt that this code is a part of. Threads that a task starts see it where they copy its context.
-CURRENT: ContextVar[Attempt | None] = ContextVar("dirigent_attempt", default=None)
+#: The attempt that this code is a part of, or what it is made of: ``[session, task, attempt]``, and the attempt itself once
+#: somebody has asked for it. Most functions print nothing, and a list is made in no time. Threads that a task starts see it
+#: where they copy its context.
+CURRENT: ContextVar[Attempt | list[Any] | None] = ContextVar("dirigent_attempt", default=None)
+
+
+def current() -> Attempt | None:
+    """The attempt that this code is a part of; ``None`` where it is a part of none."""
+    around = CURRENT.get()
+    if not isinstance(around, list):
+        return around
+    with Attempt.lock:
+        if len(around) == 3:
+            around.append(Attempt(*around))
+    made: Attempt = around[3]
+    return made
 
 
 class TaskContext:
@@ -177,7 +191,7 @@ class _Tee:
         self._name = name
 
     def write(self, text: str) -> int:
-        attempt = CURRENT.get()
+        attempt = current()
         if attempt is not None:
             _write(attempt, self._name, text)
             attempt.show(self._name, text, self._inner)
@@ -199,7 +213,7 @@ class _Handler(logging.Handler):
     """Writes what a task logs to the log of its attempt."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        attempt = CURRENT.get()
+        attempt = current()
         if attempt is not None:
             _write(attempt, "stderr", self.format(record) + "\n")
         # Where nobody set logging up, it prints warnings by itself, but not beside a handler such as this one.

@@ -35,7 +35,10 @@ impl Function {
 
 /// How Python carries out a task.
 pub(crate) struct Call {
+    /// Where the function is among those of the run.
     pub(crate) function: u32,
+    /// Whether it makes coroutines, which the event loop carries out. Known once it is in a run.
+    pub(crate) is_async: bool,
     pub(crate) args: Option<Py<PyTuple>>,
     pub(crate) kwargs: Option<Py<PyDict>>,
     /// The needs whose values are passed on, and under which names.
@@ -55,6 +58,7 @@ impl Call {
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             function: self.function,
+            is_async: self.is_async,
             args: self.args.as_ref().map(|args| args.clone_ref(py)),
             kwargs: self.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py)),
             wants: self.wants.iter().map(|(need, name)| (*need, name.clone_ref(py))).collect(),

@@ -127,7 +127,7 @@ impl Plan {
         extras: Option<Py<PyAny>>,
         code: Option<String>,
     ) -> PyResult<u32> {
-        let call = Call { function, args, kwargs, wants: Vec::new(), extras: None };
+        let call = Call { function, is_async: false, args, kwargs, wants: Vec::new(), extras: None };
         let place = self.add(py, name, needs, policy, Kind::Function(call), extras)?;
         self.declared[place as usize].code = code.map(Into::into);
         Ok(place)
@@ -154,7 +154,8 @@ impl Plan {
                     .ok_or_else(|| bug("a function without a number"))?
                     .extract()?,
             };
-            let call = Call { function, args: None, kwargs: None, wants: Vec::new(), extras: None };
+            let call =
+                Call { function, is_async: false, args: None, kwargs: None, wants: Vec::new(), extras: None };
             let needs = self.ids_of(&needs, &known)?;
             let place =
                 self.declare(py, name.cast::<PyString>()?, needs, policy, Kind::Function(call), None)?;
@@ -440,6 +441,7 @@ impl Plan {
                 let extras = task.extras.as_ref()?.clone_ref(py);
                 Some(Call {
                     function: u32::MAX,
+                    is_async: false,
                     args: None,
                     kwargs: None,
                     wants: Vec::new(),

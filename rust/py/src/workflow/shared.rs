@@ -38,26 +38,20 @@ pub(crate) struct Group {
     pub(crate) count: u32,
 }
 
-/// A function that tasks of the run call. The reference is the run's own: only then can the garbage collector count it.
-struct Callable {
-    function: Py<PyAny>,
-    is_async: bool,
-}
-
-/// The functions of a run, each once.
+/// The functions that tasks of a run call, each once.
 #[derive(Default)]
 pub(crate) struct Callables {
-    all: Vec<Callable>,
-    /// Where they are, by the object and whether it makes coroutines.
-    places: HashMap<(usize, bool), u32>,
+    /// References that are the run's own: only then can the garbage collector count them.
+    all: Vec<Py<PyAny>>,
+    /// Where they are, by the object.
+    places: HashMap<usize, u32>,
 }
 
 impl Callables {
     fn place(&mut self, py: Python<'_>, function: &Function) -> u32 {
         let all = &mut self.all;
-        let key = (function.callable.as_ptr() as usize, function.is_async);
-        *self.places.entry(key).or_insert_with(|| {
-            all.push(Callable { function: function.callable.clone_ref(py), is_async: function.is_async });
+        *self.places.entry(function.callable.as_ptr() as usize).or_insert_with(|| {
+            all.push(function.callable.clone_ref(py));
             u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -122,12 +116,9 @@ pub(crate) struct Door(pub(crate) Arc<Shared>);
 impl Functions for Door {
     fn carry_out(&self, task: TaskIndex, attempt: u32, _: &Arc<Task>) {
         let shared = &self.0;
-        let is_async = {
-            let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
-            let function = calls.get(task.usize()).and_then(|call| Some(call.as_ref()?.function));
-            let functions = shared.functions.read().unwrap_or_else(PoisonError::into_inner);
-            function.and_then(|function| functions.all.get(function as usize)).is_some_and(|it| it.is_async)
-        };
+        let calls = shared.calls.read().unwrap_or_else(PoisonError::into_inner);
+        let is_async = calls.get(task.usize()).and_then(Option::as_ref).is_some_and(|call| call.is_async);
+        drop(calls);
         if shared.queue.push((task, attempt), is_async) {
             shared.wake_loop();
         }
@@ -199,8 +190,9 @@ impl Shared {
         drop(known);
         let placed = |call: Call| {
             // One that is carried out otherwise has no function.
+            let is_async = functions.get(call.function as usize).is_some_and(|function| function.is_async);
             let function = places.get(call.function as usize).copied().unwrap_or(u32::MAX);
-            Call { function, ..call }
+            Call { function, is_async, ..call }
         };
         let placed = calls.into_iter().map(|call| call.map(placed));
         let mut known = self.calls.write().unwrap_or_else(PoisonError::into_inner);
@@ -307,7 +299,7 @@ impl Shared {
         drop(calls);
         let call = call.ok_or_else(|| bug("a task without a call"))?;
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        let callable = functions.all.get(call.function as usize).map(|it| it.function.clone_ref(py));
+        let callable = functions.all.get(call.function as usize).map(|it| it.clone_ref(py));
         drop(functions);
         let mut kwargs = match &call.kwargs {
             Some(kwargs) => Some(kwargs.bind(py).copy()?),
@@ -505,7 +497,7 @@ impl Shared {
     /// thereby alive.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(functions) = self.functions.try_read() {
-            functions.all.iter().try_for_each(|it| visit.call(&it.function))?;
+            functions.all.iter().try_for_each(|it| visit.call(it))?;
         }
         if let Ok(calls) = self.calls.try_read() {
             calls.iter().flatten().try_for_each(|call| call.visit(visit))?;
