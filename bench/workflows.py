@@ -83,20 +83,15 @@ def ours(workflow: object) -> float:
 # --- independent functions ---
 
 
-@work("independent", "dirigent")
-def _() -> tuple[float, int]:
+def independent(count: int) -> tuple[float, int]:
     from dirigent import Workflow
 
-    count = 10_000
     return ours(Workflow("independent").add_tasks((f"t{i}", noop, ()) for i in range(count))), count
 
 
-@work("independent, 100,000", "dirigent")
-def _() -> tuple[float, int]:
-    from dirigent import Workflow
-
-    count = 100_000
-    return ours(Workflow("independent").add_tasks((f"t{i}", noop, ()) for i in range(count))), count
+WORK["independent", "dirigent"] = lambda: independent(10_000)
+WORK["independent, 100,000", "dirigent"] = lambda: independent(100_000)
+WORK["independent, 1,000,000", "dirigent"] = lambda: independent(1_000_000)
 
 
 @work("independent", "calls in a loop")
