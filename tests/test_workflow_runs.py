@@ -325,15 +325,17 @@ def test_threads_that_have_nothing_more_to_do_let_go_of_the_run_before_its_end()
 
     def short() -> None:
         begun.add(threading.get_ident())
-        time.sleep(0.05)
+        assert release.wait(DEADLINE_S)
 
     def long() -> int:
         begun.add(threading.get_ident())
         wait_for("others", lambda: len(begun) > 2)
+        release.set()
         wait_for("the others to be through", lambda: threads_at_work() == 1)
         return len(begun)
 
     begun: set[int] = set()
+    release = threading.Event()
     wf = Workflow("tail", max_concurrency=9).add_task("long", long)
     for number in range(8):
         wf.add_task(f"{number}", short)

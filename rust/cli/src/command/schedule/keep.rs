@@ -92,7 +92,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     const DAY_MS: i64 = 86_400_000;
 
@@ -135,7 +135,9 @@ mod tests {
                     self.see_through(&mut keeper);
                 } else if !keeper.carrier.is_idle() {
                     // What it does about signals it has to have said by then.
+                    let deadline = Instant::now() + Duration::from_secs(60);
                     while !self.path("began").exists() {
+                        assert!(Instant::now() < deadline, "the program never began");
                         std::thread::sleep(Duration::from_millis(2));
                     }
                 }
